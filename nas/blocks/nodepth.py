@@ -1,0 +1,29 @@
+"""`nodepth` (ours, from the claims of arXiv 2507.15798, whose own layout we could not read).
+
+Depthwise and norm at C, never inside the bottleneck; the nonlinearity acts in the wider of the two spaces, so that
+compression is a purely linear map:
+
+- expansion >= 1: 1x1 to eC, act, linear 1x1 to C
+- expansion < 1: act at C, linear 1x1 to eC, linear 1x1 to C
+"""
+
+from __future__ import annotations
+
+from nas.blocks.block import Block, Family, Place, depthwise, middle_width, pointwise, skip_where_kept
+from nas.layers import Act, Chain, Parallel, chain
+
+
+def layers(block: Block, place: Place) -> Chain | Parallel:
+    """Return the layers; the expansion is of the input width."""
+    middle = middle_width(place.in_width, block.expansion)
+    compresses = block.expansion < 1
+    branch = chain(
+        depthwise=depthwise(block, place.in_width, place.stride),
+        act=Act(block.activation, place.in_width) if compresses else None,
+        mix=pointwise(block, place.in_width, middle, act=not compresses),
+        project=pointwise(block, middle, place.out_width),
+    )
+    return skip_where_kept(block, place, branch)
+
+
+FAMILY = Family(layers, frozenset({"kernel", "expansion", "activation", "norm", "skip"}))

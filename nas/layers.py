@@ -1,0 +1,294 @@
+"""What a network is made of: one description, read as a cost here and as modules in `nas.network`.
+
+A layer is a frozen value. Leaves state their parameters, their multiply-accumulates and the shape they give;
+`Chain` and `Parallel` put leaves together. Maps are square, so a shape is (channels, side).
+
+Memory model of `peak_activation_elements`: layers run one after another; while a leaf runs, its input, its output
+and every tensor that a surrounding branch still needs are alive. Norms are folded and activations run in place.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+ACTIVATIONS = (
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "hardswish",
+    "silu",
+    "gelu",
+    "mish",
+    "relu_squared",
+    "solu",
+    "identity",
+)
+NORMS = ("batch", "layer", "group", "none")
+NORM_GROUPS = 8
+"""Most groups of a group norm; narrower widths use the largest divisor up to it."""
+
+
+class Leaf(ABC):
+    """A layer without layers inside."""
+
+    __slots__ = ()
+
+    in_place = False
+    """Whether the layer needs no output of its own: folded norms, activations."""
+
+    @property
+    def params(self) -> int:
+        """Trainable parameters."""
+        return 0
+
+    def macs(self, side: int) -> int:  # noqa: ARG002 - a map without weights multiplies nothing
+        """Multiply-accumulates of convolutions and matrix products for one image with a map of `side`."""
+        return 0
+
+    @abstractmethod
+    def out(self, channels: int, side: int) -> tuple[int, int]:
+        """Return (channels, side) of the output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conv(Leaf):
+    """A square convolution, padded so that only the stride shrinks the map."""
+
+    in_width: int
+    out_width: int
+    kernel: int = 1
+    stride: int = 1
+    groups: int = 1
+    bias: bool = False
+
+    @property
+    def padding(self) -> int:
+        """Zeros on each side; none for patches that do not overlap."""
+        return (self.kernel - 1) // 2 if self.kernel > self.stride else 0
+
+    @property
+    def params(self) -> int:
+        """Weights and biases."""
+        return self.out_width * (self.in_width // self.groups * self.kernel**2 + self.bias)
+
+    def out(self, channels: int, side: int) -> tuple[int, int]:  # noqa: ARG002
+        """Return the width of the convolution and the shrunken side."""
+        return self.out_width, (side + 2 * self.padding - self.kernel) // self.stride + 1
+
+    def macs(self, side: int) -> int:
+        """One multiply-accumulate for each weight at each output position."""
+        _, out_side = self.out(self.in_width, side)
+        return self.out_width * (self.in_width // self.groups) * self.kernel**2 * out_side**2
+
+
+@dataclass(frozen=True, slots=True)
+class Norm(Leaf):
+    """A normalisation over `width` channels; `layer` normalises the channels of each position."""
+
+    kind: str
+    width: int
+
+    in_place = True
+
+    @property
+    def params(self) -> int:
+        """Scale and shift."""
+        return 0 if self.kind == "none" else 2 * self.width
+
+    @property
+    def groups(self) -> int:
+        """Groups of a group norm: the largest divisor of the width up to `NORM_GROUPS`."""
+        return next(n for n in range(min(NORM_GROUPS, self.width), 0, -1) if self.width % n == 0)
+
+    def out(self, channels: int, side: int) -> tuple[int, int]:
+        """Return the shape unchanged."""
+        return channels, side
+
+
+@dataclass(frozen=True, slots=True)
+class Act(Leaf):
+    """An activation; `solu` carries the channel LayerNorm that its source puts behind it."""
+
+    kind: str
+    width: int
+
+    in_place = True
+
+    @property
+    def params(self) -> int:
+        """Scale and shift of SoLU's LayerNorm, else nothing."""
+        return 2 * self.width if self.kind == "solu" else 0
+
+    def out(self, channels: int, side: int) -> tuple[int, int]:
+        """Return the shape unchanged."""
+        return channels, side
+
+
+@dataclass(frozen=True, slots=True)
+class SqueezeExcite(Leaf):
+    """Channel gates from the pooled map: width -> squeeze, relu, -> width, gate (Hu et al. 2018)."""
+
+    width: int
+    squeeze: int
+    gate: str = "sigmoid"
+
+    in_place = True
+
+    @property
+    def params(self) -> int:
+        """Two 1x1 convolutions with biases."""
+        return 2 * self.width * self.squeeze + self.width + self.squeeze
+
+    def macs(self, side: int) -> int:  # noqa: ARG002 - the gates are computed on one pooled position
+        """Two matrix products on the pooled vector."""
+        return 2 * self.width * self.squeeze
+
+    def out(self, channels: int, side: int) -> tuple[int, int]:
+        """Return the shape unchanged."""
+        return channels, side
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalPool(Leaf):
+    """The mean over all positions: (channels, side) -> (channels, 1)."""
+
+    def out(self, channels: int, side: int) -> tuple[int, int]:  # noqa: ARG002
+        """Return one position."""
+        return channels, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier(Leaf):
+    """The last linear layer, on a pooled vector."""
+
+    in_width: int
+    num_classes: int
+
+    @property
+    def params(self) -> int:
+        """Weights and biases."""
+        return (self.in_width + 1) * self.num_classes
+
+    def macs(self, side: int) -> int:  # noqa: ARG002
+        """One for each weight."""
+        return self.in_width * self.num_classes
+
+    def out(self, channels: int, side: int) -> tuple[int, int]:  # noqa: ARG002
+        """Return the logits as channels of a single position."""
+        return self.num_classes, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Layers one after another, each with a name."""
+
+    layers: tuple[tuple[str, Layer], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """Branches on one input, put together; a branch without layers passes the input on."""
+
+    branches: tuple[tuple[str, Layer], ...]
+    combine: Literal["add", "multiply", "concat"] = "add"
+
+
+Layer = Leaf | Chain | Parallel
+
+
+def chain(**layers: Layer | None) -> Chain:
+    """Return the named layers in order, without those that are None."""
+    return Chain(tuple((name, layer) for name, layer in layers.items() if layer is not None))
+
+
+def residual(branch: Layer, shortcut: Layer | None = None) -> Parallel:
+    """Return branch(x) + shortcut(x), the identity unless a shortcut is given."""
+    return Parallel((("branch", branch), ("shortcut", shortcut or Chain(()))))
+
+
+def restride(layer: Layer, stride: int) -> Layer:
+    """Return `layer` with every stride above one set to `stride`; parameters stay as they are."""
+    match layer:
+        case Chain(layers):
+            return Chain(tuple((name, restride(inner, stride)) for name, inner in layers))
+        case Parallel(branches):
+            return replace(layer, branches=tuple((name, restride(inner, stride)) for name, inner in branches))
+        case Conv() if layer.stride > 1:
+            return replace(layer, stride=stride)
+        case _:
+            return layer
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What a layer costs on one image, and the shape it gives."""
+
+    params: int
+    macs: int
+    peak_activation_elements: int
+    channels: int
+    side: int
+
+
+def trace(layer: Layer, channels: int, side: int) -> Trace:
+    """Return the closed-form cost of `layer` on a map of (channels, side)."""
+    return _trace(layer, channels, side, held=0, input_held=False)
+
+
+def _trace(layer: Layer, channels: int, side: int, *, held: int, input_held: bool) -> Trace:
+    """Trace with `held` elements alive outside; `input_held` when the input is among them already."""
+    match layer:
+        case Chain(layers):
+            return _trace_chain(layers, channels, side, held, input_held)
+        case Parallel():
+            return _trace_parallel(layer, channels, side, held, input_held)
+        case _:
+            out_channels, out_side = layer.out(channels, side)
+            alive = held + (0 if input_held else channels * side**2)
+            if not layer.in_place or input_held:
+                alive += out_channels * out_side**2
+            return Trace(layer.params, layer.macs(side), alive, out_channels, out_side)
+
+
+def _trace_chain(
+    layers: tuple[tuple[str, Layer], ...], channels: int, side: int, held: int, input_held: bool
+) -> Trace:
+    params = macs = 0
+    peak = held + (0 if input_held else channels * side**2)
+    for _, layer in layers:
+        step = _trace(layer, channels, side, held=held, input_held=input_held)
+        params, macs = params + step.params, macs + step.macs
+        peak = max(peak, step.peak_activation_elements)
+        channels, side, input_held = step.channels, step.side, False
+    return Trace(params, macs, peak, channels, side)
+
+
+def _trace_parallel(layer: Parallel, channels: int, side: int, held: int, input_held: bool) -> Trace:
+    """Branches run in order; the input lives until the last one has read it, results live until they are combined."""
+    alive = held + (0 if input_held else channels * side**2)
+    params = macs = out_channels = 0
+    peak, out_side = alive, side
+    for _, branch in layer.branches:
+        step = _trace(branch, channels, side, held=alive, input_held=True)
+        params, macs = params + step.params, macs + step.macs
+        peak = max(peak, step.peak_activation_elements)
+        out_channels = out_channels + step.channels if layer.combine == "concat" else step.channels
+        out_side = step.side
+        if branch != Chain(()):
+            alive += step.channels * step.side**2
+    if layer.combine == "concat":
+        peak = max(peak, alive + out_channels * out_side**2)
+    return Trace(params, macs, peak, out_channels, out_side)
+
+
+def leaves(layer: Layer, visit: Callable[[Leaf], None]) -> None:
+    """Call `visit` on every leaf of `layer`, in the order of execution."""
+    match layer:
+        case Chain(inner) | Parallel(inner):
+            for _, child in inner:
+                leaves(child, visit)
+        case _:
+            visit(layer)

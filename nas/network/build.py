@@ -1,0 +1,128 @@
+"""From an architecture and a task to an `nn.Module`."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+import torch
+from torch import Tensor, nn
+
+from nas.architecture import Architecture, Task, walk
+from nas.layers import Act, Chain, Classifier, Conv, GlobalPool, Layer, Norm, Parallel, SqueezeExcite
+from nas.network.modules import ACTIVATIONS, NORMS, Branches, GlobalMeanPool, SqueezeExciteGate, normal_
+
+
+class Network(nn.Module):
+    """A stem, stages of blocks and a head; images (B, C, H, W) in, logits (B, classes) out."""
+
+    def __init__(self, stem: nn.Module, stages: nn.Sequential, head: nn.Sequential) -> None:
+        super().__init__()
+        self.stem = stem
+        self.stages = stages
+        self.head = head
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Return the last feature map (B, C, H, W)."""
+        features: Tensor = self.stages(self.stem(x))
+        return features
+
+    def forward_head(self, x: Tensor) -> Tensor:
+        """Return the logits (B, classes) of a feature map."""
+        logits: Tensor = self.head(x)
+        return logits
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (B, classes) of images."""
+        return self.forward_head(self.forward_features(x))
+
+    @property
+    def block_names(self) -> list[str]:
+        """The module names of all blocks, in the order of execution."""
+        return [f"stages.{i}.{j}" for i, stage in self.stages.named_children() for j, _ in stage.named_children()]
+
+
+def build(architecture: Architecture, task: Task, *, seed: int = 0) -> Network:
+    """Return the network of `architecture` for `task`; its weights depend on `seed` alone, on no global state."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = _assemble(architecture, task)
+        network.apply(_initialise)
+    return network
+
+
+def _assemble(architecture: Architecture, task: Task) -> Network:
+    parts = [(name, module(layer)) for name, layer in walk(architecture, task)]
+    blocks = iter(parts[1:-1])
+    stages = nn.Sequential()
+    for i, stage in enumerate(architecture.stages, start=1):
+        stages.add_module(f"stage{i}", nn.Sequential())
+        for _ in stage.blocks:
+            name, block = next(blocks)
+            stages[-1].add_module(name.split(".")[1], block)
+    head = parts[-1][1]
+    if not isinstance(head, nn.Sequential):
+        raise TypeError(f"a head is a chain of layers, got {type(head).__name__}")
+    return Network(parts[0][1], stages, head)
+
+
+@singledispatch
+def module(layer: Layer) -> nn.Module:
+    """Return the module that computes `layer`, with torch's default weights."""
+    raise TypeError(f"no module for layer {type(layer).__name__}")
+
+
+@module.register
+def _(layer: Chain) -> nn.Module:
+    sequence = nn.Sequential()
+    for name, inner in layer.layers:
+        sequence.add_module(name, module(inner))
+    return sequence
+
+
+@module.register
+def _(layer: Parallel) -> nn.Module:
+    return Branches({name: module(branch) for name, branch in layer.branches}, layer.combine)
+
+
+@module.register
+def _(layer: Conv) -> nn.Module:
+    return nn.Conv2d(
+        layer.in_width, layer.out_width, layer.kernel, layer.stride, layer.padding, groups=layer.groups, bias=layer.bias
+    )
+
+
+@module.register
+def _(layer: Norm) -> nn.Module:
+    return NORMS[layer.kind](layer.width, layer.groups)
+
+
+@module.register
+def _(layer: Act) -> nn.Module:
+    return ACTIVATIONS[layer.kind](layer.width)
+
+
+@module.register
+def _(layer: SqueezeExcite) -> nn.Module:
+    return SqueezeExciteGate(layer)
+
+
+@module.register
+def _(layer: GlobalPool) -> nn.Module:  # noqa: ARG001 - dispatched on its type
+    return GlobalMeanPool()
+
+
+@module.register
+def _(layer: Classifier) -> nn.Module:
+    return nn.Linear(layer.in_width, layer.num_classes)
+
+
+def _initialise(part: nn.Module) -> None:
+    """Fan-out Kaiming for convolutions (He et al. 2015), a narrow normal for linear layers, biases at zero."""
+    if isinstance(part, nn.Conv2d):
+        nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+    elif isinstance(part, nn.Linear):
+        normal_(part.weight)
+    else:
+        return
+    if part.bias is not None:
+        nn.init.zeros_(part.bias)

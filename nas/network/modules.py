@@ -1,0 +1,109 @@
+"""The modules that torch does not have: channel norms, SoLU, gates, branches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nas.layers import SqueezeExcite
+
+
+class ChannelLayerNorm(nn.LayerNorm):
+    """LayerNorm over the channels of each position of a map (B, C, H, W), as ConvNeXt uses it."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the map, normalised over C."""
+        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ReLUSquared(nn.Module):
+    """max(x, 0)^2 (So et al. 2021, Primer)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the squared positive part."""
+        return F.relu(x).square()
+
+
+class SoLU(nn.Module):
+    """x * softmax(x) over channels, then a channel LayerNorm (Elhage et al. 2022, Softmax Linear Units)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = ChannelLayerNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised map of the same shape (B, C, H, W)."""
+        normalised: Tensor = self.norm(x * x.softmax(dim=1))
+        return normalised
+
+
+class SqueezeExciteGate(nn.Module):
+    """Multiplies each channel by a gate computed from the pooled map (Hu et al. 2018, section 3)."""
+
+    def __init__(self, layer: SqueezeExcite) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(layer.width, layer.squeeze, 1)
+        self.expand = nn.Conv2d(layer.squeeze, layer.width, 1)
+        self.gate = GATES[layer.gate]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the gated map of the same shape."""
+        pooled = x.mean((2, 3), keepdim=True)
+        gates: Tensor = self.gate(self.expand(F.relu(self.reduce(pooled))))
+        return x * gates
+
+
+class Branches(nn.ModuleDict):
+    """Branches on one input whose results are added, multiplied or concatenated over channels."""
+
+    def __init__(self, branches: dict[str, nn.Module], combine: Literal["add", "multiply", "concat"]) -> None:
+        super().__init__(branches)
+        self.combine = combine
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the combination of all branches."""
+        results = [branch(x) for branch in self.values()]
+        if self.combine == "concat":
+            return torch.cat(results, dim=1)
+        total = results[0]
+        for result in results[1:]:
+            total = total + result if self.combine == "add" else total * result
+        return total
+
+
+class GlobalMeanPool(nn.Module):
+    """The mean over positions: (B, C, H, W) -> (B, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return one vector for each image."""
+        return x.mean((2, 3))
+
+
+GATES: dict[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "hardsigmoid": nn.Hardsigmoid}
+
+ACTIVATIONS: dict[str, Callable[[int], nn.Module]] = {
+    "relu": lambda _: nn.ReLU(),
+    "relu6": lambda _: nn.ReLU6(),
+    "leaky_relu": lambda _: nn.LeakyReLU(0.01),
+    "hardswish": lambda _: nn.Hardswish(),
+    "silu": lambda _: nn.SiLU(),
+    "gelu": lambda _: nn.GELU(),
+    "mish": lambda _: nn.Mish(),
+    "relu_squared": lambda _: ReLUSquared(),
+    "solu": SoLU,
+    "identity": lambda _: nn.Identity(),
+}
+
+NORMS: dict[str, Callable[[int, int], nn.Module]] = {
+    "batch": lambda width, _: nn.BatchNorm2d(width),
+    "layer": lambda width, _: ChannelLayerNorm(width, eps=1e-6),
+    "group": lambda width, groups: nn.GroupNorm(groups, width),
+    "none": lambda _, __: nn.Identity(),
+}
+
+normal_ = partial(nn.init.trunc_normal_, std=0.02)

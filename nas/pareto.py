@@ -1,0 +1,87 @@
+"""Objectives, dominance, fronts and hypervolume, on plain numbers (moocore does the geometry)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import moocore
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.errors import InputError, unknown
+
+Direction = Literal["maximize", "minimize"]
+
+DIRECTIONS: dict[str, Direction] = {
+    "val_accuracy": "maximize",
+    "val_loss": "minimize",
+    "train_loss": "minimize",
+    "params": "minimize",
+    "macs": "minimize",
+    "peak_activation_bytes": "minimize",
+    "train_seconds": "minimize",
+    "interference": "minimize",
+    "cross_talk": "minimize",
+    "excess_coherence": "minimize",
+    "redundancy": "minimize",
+    "channel_correlation": "minimize",
+}
+"""Everything measured that can be an objective."""
+
+DEFAULT_OBJECTIVES = ("val_accuracy", "params", "interference")
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """A measured quantity with a direction."""
+
+    name: str
+    direction: Direction
+
+
+def objectives(names: Sequence[str]) -> tuple[Objective, ...]:
+    """Return the objectives called `names`; InputError for an unknown, repeated or missing one."""
+    for name in names:
+        if name not in DIRECTIONS:
+            raise InputError(unknown("objective", name, DIRECTIONS))
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"objectives: name at least one, each once, got {', '.join(names) or 'none'}")
+    return tuple(Objective(name, DIRECTIONS[name]) for name in names)
+
+
+def losses(points: Sequence[Mapping[str, float]], wanted: Sequence[Objective]) -> NDArray[np.float64]:
+    """Return an array (points, objectives) to be minimised; what was not measured counts as worst (inf)."""
+    rows = [[_loss(point.get(objective.name), objective) for objective in wanted] for point in points]
+    return np.array(rows, dtype=float).reshape(len(points), len(wanted))
+
+
+def _loss(value: float | None, objective: Objective) -> float:
+    if value is None or math.isnan(value):
+        return math.inf
+    return -value if objective.direction == "maximize" else value
+
+
+def front(points: Sequence[Mapping[str, float]], wanted: Sequence[Objective]) -> list[int]:
+    """Return the positions of the points that no point dominates, in order; equal points all stay."""
+    if not points:
+        return []
+    return [int(i) for i in np.flatnonzero(moocore.is_nondominated(losses(points, wanted), keep_weakly=True))]
+
+
+def layers(points: Sequence[Mapping[str, float]], wanted: Sequence[Objective]) -> list[int]:
+    """Return the non-dominated layer of each point: 0 for the front, 1 for the front of the rest, and so on."""
+    if not points:
+        return []
+    return [int(rank) for rank in moocore.pareto_rank(losses(points, wanted))]
+
+
+def hypervolume(
+    points: Sequence[Mapping[str, float]], wanted: Sequence[Objective], reference: Mapping[str, float]
+) -> float:
+    """Return the volume that `points` dominate up to the fixed `reference` point, in the product of the units."""
+    if not points:
+        return 0.0
+    return float(moocore.hypervolume(losses(points, wanted), ref=losses([reference], wanted)[0]))

@@ -1,0 +1,172 @@
+"""What a study remembers: its configuration, and what was measured of each trial.
+
+Raw measurements are kept; feasibility, status and objectives are computed from them, so that a cap or an objective can
+change later without running anything again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from enum import StrEnum
+from statistics import fmean
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from nas.architecture import Architecture
+from nas.budget import Budget, Cost
+from nas.pareto import DIRECTIONS
+from nas.space import GeneValue, Target
+from nas.value import FrozenMap, Value
+
+SCHEMA_VERSION = 1
+"""Of the JSON in a study's database; a database with a larger one was written by a newer version."""
+
+
+class Fidelity(Value):
+    """How faithful an evaluation is."""
+
+    epochs: int = Field(ge=1)
+    train_fraction: float = Field(default=1.0, gt=0, le=1)
+    resolution: int = Field(ge=1, description="side of the training images, pixels")
+
+
+class Recipe(Value):
+    """How a network is trained; the same type for a proxy of two epochs and a final run of three hundred.
+
+    The learning rate warms up linearly and anneals to zero inside every fidelity: runs of different length rank alike
+    only when each ends annealed (Smith 2018; Zela et al. 2018).
+    """
+
+    optimizer: Literal["sgd", "adamw"] = "adamw"
+    learning_rate: float = Field(default=4e-3, gt=0, description="at batch size 128; scaled in proportion")
+    weight_decay: float = Field(default=0.05, ge=0, description="on weight matrices only, not on norms and biases")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd (Nesterov)")
+    batch_size: int = Field(default=128, ge=2)
+    warmup_fraction: float = Field(default=0.15, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    ema_decay: float = Field(default=0.0, ge=0, lt=1, description="of the averaged weights; 0 keeps none")
+    crop_padding: int = Field(default=0, ge=0, description="pixels")
+    mirror: bool = Field(default=False, description="random horizontal flips")
+    cutout: int = Field(default=0, ge=0, description="side of the erased square, pixels; 0 erases nothing")
+
+
+class Plan(Value):
+    """How training runs on this machine; measured when a study starts, then kept, since it changes rounding."""
+
+    device: str = "cpu"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    channels_last: bool = False
+    threads: int = Field(default=1, ge=1)
+
+
+class StudyConfig(Value):
+    """Everything that a study must keep to be one study."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    space_name: str
+    space_text: str = Field(repr=False)
+    target: Target
+    budget: Budget
+    data: str
+    data_fingerprint: str
+    validation_fraction: float = Field(gt=0, lt=1)
+    objectives: tuple[str, ...]
+    fidelities: tuple[Fidelity, ...] = Field(min_length=1)
+    reduction: int = Field(default=2, ge=2, description="one in this many goes on to the next fidelity")
+    recipe: Recipe
+    plan: Plan
+    sampler: str = "tpe"
+    seed: int
+
+    @field_validator("objectives")
+    @classmethod
+    def _known_objectives(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if stray := set(names) - set(DIRECTIONS):
+            raise ValueError(f"unknown objective {min(stray)!r}")
+        return names
+
+
+class Epoch(Value):
+    """One epoch of one training: means over its images."""
+
+    train_loss: float
+    val_loss: float
+    val_accuracy: float = Field(ge=0, le=1)
+    seconds: float = Field(ge=0)
+
+
+class Measurement(Value):
+    """One training at one fidelity, and what was measured of it. A diverged one has no metrics."""
+
+    fidelity: Fidelity
+    seed: int
+    epochs: tuple[Epoch, ...]
+    metrics: FrozenMap[float]
+    train_seconds: float = Field(ge=0)
+    images_per_second: float = Field(default=0.0, ge=0)
+    diverged: bool = False
+
+    @model_validator(mode="after")
+    def _finite_metrics(self) -> Measurement:
+        for name, value in self.metrics.items():
+            if not math.isfinite(value):
+                raise ValueError(f"metric {name} must be finite, got {value}")
+        if not self.diverged and "val_accuracy" not in self.metrics:
+            raise ValueError("a measurement that did not diverge must hold val_accuracy")
+        return self
+
+
+class Status(StrEnum):
+    """What became of a trial, computed from its record."""
+
+    RUNNING = "running"
+    EVALUATED = "evaluated"
+    STOPPED_EARLY = "stopped early"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+
+
+class TrialRecord(Value):
+    """One numbered attempt: what was proposed, what it costs on the target, what was measured."""
+
+    number: int = Field(ge=0)
+    genotype: FrozenMap[GeneValue]
+    architecture: Architecture
+    cost: Cost
+    measurements: tuple[Measurement, ...] = ()
+    error: str = ""
+
+    @property
+    def arch_id(self) -> str:
+        """The id of the architecture."""
+        return self.architecture.arch_id
+
+    @property
+    def best_fidelity(self) -> Fidelity | None:
+        """The highest fidelity with a measurement that did not diverge."""
+        reached = [each.fidelity for each in self.measurements if not each.diverged]
+        return max(reached, key=lambda f: (f.epochs * f.train_fraction, f.resolution), default=None)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Cost, and the mean over seeds of what was measured at the highest fidelity reached."""
+        values: dict[str, float] = {name: float(value) for name, value in self.cost.model_dump().items()}
+        seeds = [m.metrics for m in self.measurements if m.fidelity == self.best_fidelity and not m.diverged]
+        for name in seeds[0] if seeds else ():
+            measured = [metrics[name] for metrics in seeds if name in metrics]
+            values[name] = fmean(measured)
+        return values
+
+    def status(self, fidelities: Sequence[Fidelity]) -> Status:
+        """Return what became of the trial, in a study with these rungs."""
+        if self.error:
+            return Status.FAILED
+        if any(measurement.diverged for measurement in self.measurements):
+            return Status.DIVERGED
+        if not self.measurements:
+            return Status.RUNNING
+        reached = [measurement.fidelity for measurement in self.measurements]
+        return Status.EVALUATED if fidelities[-1] in reached else Status.STOPPED_EARLY

@@ -1,0 +1,83 @@
+"""How values are frozen, compared, written as JSON and hashed; and how seeds are derived from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, core_schema
+
+T = TypeVar("T")
+
+
+class Value(BaseModel):
+    """A frozen, validated record: unknown fields are refused, equality and hash go by content."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FrozenMap(Mapping[str, T]):
+    """A mapping that cannot change, equal and hashed by content; a JSON object on disk."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Mapping[str, T]) -> None:
+        self._items = dict(items)
+
+    def __getitem__(self, key: str) -> T:
+        """Return the value of `key`."""
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the keys in their order."""
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        """Return the number of keys."""
+        return len(self._items)
+
+    def __hash__(self) -> int:
+        """Return the hash of the content."""
+        return hash(frozenset(self._items.items()))
+
+    def __repr__(self) -> str:
+        """Return the content as a dict would print it."""
+        return repr(self._items)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Validate as a dict of the declared value type, keep frozen, write as a dict."""
+        value_type = getattr(source, "__args__", (Any,))[0]
+        return core_schema.no_info_after_validator_function(
+            cls,
+            core_schema.no_info_before_validator_function(dict, handler.generate_schema(dict[str, value_type])),
+            serialization=core_schema.plain_serializer_function_ser_schema(dict),
+        )
+
+
+def canonical_json(value: Value) -> str:
+    """Return the one JSON text of `value`: keys sorted, no spaces, so equal values give equal text."""
+    return json.dumps(value.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(text: str, length: int = 12) -> str:
+    """Return the first `length` hex digits of the sha256 of `text`."""
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def derive_seed(*parts: int | str) -> int:
+    """Return a 32-bit seed that depends on every part, so that one study seed gives independent streams."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "little")
+
+
+def explain(error: ValidationError) -> str:
+    """Return the first fault of a pydantic error as ``field: rule, got value``."""
+    first: Any = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    rule = first["msg"].removeprefix("Value error, ")
+    rule = rule[:1].lower() + rule[1:]
+    given = "" if first["type"] in {"missing", "value_error"} else f", got {first['input']!r}"
+    return f"{place}: {rule}{given}" if place else f"{rule}{given}"
