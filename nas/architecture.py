@@ -100,14 +100,15 @@ class Architecture(Value):
     def from_json(cls, text: str) -> Self:
         """Return the architecture of a JSON text; SpaceError in one line when it is not one."""
         try:
-            return cls.model_validate_json(text)
+            return cls.model_validate_json(text, strict=True)
         except ValidationError as error:
             raise SpaceError(f"architecture: {explain(error)}") from None
 
     def words(self) -> str:
         """Return the architecture in one line: widths, depths, families."""
         stages = (f"{'/'.join(_runs(stage))} w{stage.width} s{stage.stride}" for stage in self.stages)
-        return f"stem w{self.stem.width} | " + " | ".join(stages) + (f" | head w{self.head.width}" * bool(self.head.width))
+        head = (f"head w{self.head.width}",) if self.head.width else ()
+        return " | ".join((f"stem w{self.stem.width}", *stages, *head))
 
 
 def _runs(stage: Stage) -> list[str]:
@@ -164,7 +165,7 @@ def head_layers(head: Head, in_width: int, num_classes: int) -> Chain:
 
 def effective_strides(architecture: Architecture, resolution: int) -> list[int]:
     """Return the strides in effect at `resolution`, stem first: the earliest are dropped until 4x4 is left."""
-    strides = [architecture.stem.stride, *(stage.stride for stage in architecture.stages)]
+    strides: list[int] = [architecture.stem.stride, *(stage.stride for stage in architecture.stages)]
     for i in range(len(strides)):
         while strides[i] > 1 and _last_side(strides, resolution) < SMALLEST_LAST_SIDE:
             strides[i] //= 2
@@ -192,7 +193,8 @@ def placed_blocks(architecture: Architecture, strides: list[int]) -> Iterator[tu
 def walk(architecture: Architecture, task: Task) -> Iterator[tuple[str, Layer]]:
     """Yield ``stem``, ``stage1.block1`` … and ``head`` with their layers, in the order of execution."""
     strides = effective_strides(architecture, task.resolution)
-    names = (f"stage{i}.block{j + 1}" for i, stage in enumerate(architecture.stages, 1) for j in range(len(stage.blocks)))
+    depths = (len(stage.blocks) for stage in architecture.stages)
+    names = (f"stage{i}.block{j}" for i, depth in enumerate(depths, start=1) for j in range(1, depth + 1))
     yield "stem", stem_layers(architecture.stem, task.in_channels, strides[0])
     for name, (block, place, stride) in zip(names, placed_blocks(architecture, strides), strict=True):
         yield name, block_layers(block, place, stride)

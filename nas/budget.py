@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from fractions import Fraction
 from functools import lru_cache
 
 from pydantic import Field
@@ -83,11 +84,11 @@ class Budget(Value):
 
 def parse_count(text: str, *, what: str = "cap") -> int:
     """Return the integer of ``1.5M``, ``100k`` or ``15000``; CapError when it is not a positive count."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?)", text.strip().replace(",", "").replace("_", "").lower())
-    count = round(float(match[1]) * _UNITS[match[2]]) if match else 0
-    if count < 1:
+    match = re.fullmatch(r"(\d{1,3}(?:[,_]\d{3})+|\d+)(\.\d+)?\s*([kmg]?)", text.strip().lower())
+    count = Fraction(re.sub("[,_]", "", match[1]) + (match[2] or "")) * _UNITS[match[3]] if match else Fraction(0)
+    if count < 1 or count.denominator > 1:
         raise CapError(f"{what}: must be a positive count such as 1.5M, 100k or 15000, got {text!r}")
-    return count
+    return int(count)
 
 
 def cost(architecture: Architecture, task: Task) -> Cost:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from nas.budget import Budget, Cost, Violation, cost, cost_table
 from nas.errors import CapError
-from nas.space import Genotype, GeneValue, SearchSpace
+from nas.space import GeneValue, Genotype, SearchSpace
 from nas.space_size import size
 
 SAMPLED_MEMBERS = 500
@@ -69,12 +70,18 @@ def preflight(space: SearchSpace, budget: Budget, *, seed: int = 0) -> Preflight
 
     `classifier_share` is the median share of the first cap (else of the parameters) that the classifier takes.
     """
-    rng = random.Random(seed)  # noqa: S311 - a sample, not a secret
+    rng = random.Random(seed)
     members = [space.random(rng) for _ in range(SAMPLED_MEMBERS)]
     costs = [genotype_cost(space, member) for member in members]
-    smallest, largest = _extreme(space, members[0], largest=False), _extreme(space, members[0], largest=True)
-    if violations := budget.violations(smallest):
-        raise CapError(_impossible(space, violations[0], smallest))
+
+    def least(key: Callable[[Cost], float]) -> Cost:
+        return _descend(space, members[min(range(len(costs)), key=lambda i: key(costs[i]))], key)
+
+    smallest, largest = least(lambda cost: cost.params), least(lambda cost: -cost.params)
+    if budget.violations(smallest):  # caps on other quantities may still leave room for a larger member
+        closest = least(budget.excess)
+        if violations := budget.violations(closest):
+            raise CapError(_impossible(space, violations[0], closest))
     heads = sorted(cost_table(space.decode(member), space.target.task)[-1][1].params for member in members[:50])
     return Preflight(
         size=size(space),
@@ -86,30 +93,40 @@ def preflight(space: SearchSpace, budget: Budget, *, seed: int = 0) -> Preflight
     )
 
 
-def _impossible(space: SearchSpace, violation: Violation, smallest: Cost) -> str:
-    least = getattr(smallest, violation.name)
+def _impossible(space: SearchSpace, violation: Violation, closest: Cost) -> str:
+    least = getattr(closest, violation.name)
     return (
         f"cap: no member of space {space.name!r} fits under {violation.cap:,} {violation.name}; "
-        f"its smallest member has {least:,} (counted with {space.target.num_classes} classes)"
+        f"the closest member has {least:,} (counted with {space.target.num_classes} classes)"
     )
 
 
-def _extreme(space: SearchSpace, start: Genotype, *, largest: bool) -> Cost:
-    """Return the cost of the smallest (or largest) member in parameters that coordinate descent finds."""
-    sign = -1 if largest else 1
-    current = dict(start)
-    best = genotype_cost(space, current)
+def _descend(space: SearchSpace, start: Genotype, key: Callable[[Cost], float]) -> Cost:
+    """Return the least cost by `key` that coordinate descent from `start` finds."""
+    current, best = dict(start), genotype_cost(space, start)
+    moves = list(_moves(space))
     for _ in range(DESCENT_SWEEPS):
         before = best
-        for gene in space.genes:
-            for value in gene.values:
-                step = {**current, gene.name: value}
-                found = genotype_cost(space, step)
-                if sign * found.params < sign * best.params:
-                    current, best = step, found
+        for move in moves:
+            found = genotype_cost(space, {**current, **move})
+            if key(found) < key(best):
+                current, best = {**current, **move}, found
         if best == before:
             break
     return best
+
+
+def _moves(space: SearchSpace) -> Iterator[dict[str, GeneValue]]:
+    """Yield each value of each gene, and each family with each value of the genes it may come to read.
+
+    One gene at a time would stop at a family that ignores a gene which makes another family smaller still.
+    """
+    for gene in space.genes:
+        yield from ({gene.name: value} for value in gene.values)
+    for family, other in product(space.genes, repeat=2):
+        places = {gene.name.split(".")[0] for gene in (family, other)} - {"network"}
+        if family.name.endswith(".block") and family != other and len(places) <= 1:
+            yield from ({family.name: name, other.name: value} for name, value in product(family.values, other.values))
 
 
 def _idle(space: SearchSpace, members: list[dict[str, GeneValue]]) -> tuple[str, ...]:

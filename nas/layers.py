@@ -66,8 +66,8 @@ class Conv(Leaf):
 
     @property
     def padding(self) -> int:
-        """Zeros on each side; none for patches that do not overlap."""
-        return (self.kernel - 1) // 2 if self.kernel > self.stride else 0
+        """Zeros on each side of an odd kernel, which give ceil(side / stride); none for the patches of an even one."""
+        return (self.kernel - 1) // 2 if self.kernel % 2 else 0
 
     @property
     def params(self) -> int:
@@ -253,9 +253,7 @@ def _trace(layer: Layer, channels: int, side: int, *, held: int, input_held: boo
             return Trace(layer.params, layer.macs(side), alive, out_channels, out_side)
 
 
-def _trace_chain(
-    layers: tuple[tuple[str, Layer], ...], channels: int, side: int, held: int, input_held: bool
-) -> Trace:
+def _trace_chain(layers: tuple[tuple[str, Layer], ...], channels: int, side: int, held: int, input_held: bool) -> Trace:
     params = macs = 0
     peak = held + (0 if input_held else channels * side**2)
     for _, layer in layers:

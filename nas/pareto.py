@@ -82,6 +82,9 @@ def hypervolume(
     points: Sequence[Mapping[str, float]], wanted: Sequence[Objective], reference: Mapping[str, float]
 ) -> float:
     """Return the volume that `points` dominate up to the fixed `reference` point, in the product of the units."""
+    for objective in wanted:
+        if objective.name not in reference:
+            raise InputError(f"hypervolume: the reference point lacks {objective.name}")
     if not points:
         return 0.0
     return float(moocore.hypervolume(losses(points, wanted), ref=losses([reference], wanted)[0]))

@@ -6,7 +6,6 @@ change later without running anything again.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from enum import StrEnum
 from statistics import fmean
@@ -16,7 +15,8 @@ from pydantic import Field, field_validator, model_validator
 
 from nas.architecture import Architecture
 from nas.budget import Budget, Cost
-from nas.pareto import DIRECTIONS
+from nas.errors import InputError
+from nas.pareto import objectives
 from nas.space import GeneValue, Target
 from nas.value import FrozenMap, Value
 
@@ -40,7 +40,7 @@ class Recipe(Value):
     """
 
     optimizer: Literal["sgd", "adamw"] = "adamw"
-    learning_rate: float = Field(default=4e-3, gt=0, description="at batch size 128; scaled in proportion")
+    learning_rate: float = Field(default=4e-3, gt=0, description="peak, at batch size 128")
     weight_decay: float = Field(default=0.05, ge=0, description="on weight matrices only, not on norms and biases")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd (Nesterov)")
     batch_size: int = Field(default=128, ge=2)
@@ -84,18 +84,19 @@ class StudyConfig(Value):
     @field_validator("objectives")
     @classmethod
     def _known_objectives(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if stray := set(names) - set(DIRECTIONS):
-            raise ValueError(f"unknown objective {min(stray)!r}")
-        return names
+        try:
+            return tuple(objective.name for objective in objectives(names))
+        except InputError as error:
+            raise ValueError(str(error)) from None
 
 
 class Epoch(Value):
-    """One epoch of one training: means over its images."""
+    """One epoch of one training: means over its images; validation only where it was evaluated."""
 
     train_loss: float
-    val_loss: float
-    val_accuracy: float = Field(ge=0, le=1)
     seconds: float = Field(ge=0)
+    val_loss: float | None = None
+    val_accuracy: float | None = Field(default=None, ge=0, le=1)
 
 
 class Measurement(Value):
@@ -110,10 +111,7 @@ class Measurement(Value):
     diverged: bool = False
 
     @model_validator(mode="after")
-    def _finite_metrics(self) -> Measurement:
-        for name, value in self.metrics.items():
-            if not math.isfinite(value):
-                raise ValueError(f"metric {name} must be finite, got {value}")
+    def _complete(self) -> Measurement:
         if not self.diverged and "val_accuracy" not in self.metrics:
             raise ValueError("a measurement that did not diverge must hold val_accuracy")
         return self
@@ -129,15 +127,25 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
-class TrialRecord(Value):
-    """One numbered attempt: what was proposed, what it costs on the target, what was measured."""
+class Candidate(Value):
+    """An architecture under consideration, with its number in the study and its cost on the target."""
 
     number: int = Field(ge=0)
     genotype: FrozenMap[GeneValue]
     architecture: Architecture
     cost: Cost
+
+
+class TrialRecord(Candidate):
+    """One numbered attempt: a candidate, and what was measured of it."""
+
     measurements: tuple[Measurement, ...] = ()
     error: str = ""
+
+    @property
+    def candidate(self) -> Candidate:
+        """The record without its measurements."""
+        return Candidate.model_construct(**{name: getattr(self, name) for name in Candidate.model_fields})
 
     @property
     def arch_id(self) -> str:
@@ -155,9 +163,8 @@ class TrialRecord(Value):
         """Cost, and the mean over seeds of what was measured at the highest fidelity reached."""
         values: dict[str, float] = {name: float(value) for name, value in self.cost.model_dump().items()}
         seeds = [m.metrics for m in self.measurements if m.fidelity == self.best_fidelity and not m.diverged]
-        for name in seeds[0] if seeds else ():
-            measured = [metrics[name] for metrics in seeds if name in metrics]
-            values[name] = fmean(measured)
+        for name in dict.fromkeys(name for metrics in seeds for name in metrics):
+            values[name] = fmean(metrics[name] for metrics in seeds if name in metrics)
         return values
 
     def status(self, fidelities: Sequence[Fidelity]) -> Status:

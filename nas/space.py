@@ -100,8 +100,8 @@ class SearchSpace:
             raise SpaceError(f"space {self.name}: {kind} {stray[0]!r} (genes: {', '.join(sorted(names))})")
         for gene in self.genes:
             if genotype[gene.name] not in gene.values:
-                allowed = ", ".join(map(str, gene.values))
-                raise SpaceError(f"space {self.name}: {gene.name} must be one of {allowed}, got {genotype[gene.name]!r}")
+                rule = f"must be one of {', '.join(map(str, gene.values))}, got {genotype[gene.name]!r}"
+                raise SpaceError(f"space {self.name}: {gene.name} {rule}")
 
     def random(self, rng: random.Random) -> dict[str, GeneValue]:
         """Return a genotype drawn uniformly over the values of each gene, inactive ones normalised."""
@@ -157,18 +157,15 @@ class _Reader:
         stages = tuple(map(self._stage, space.stages))
         has_head = self.read(space.head["width"]) != 0
         head = {key: self.read(slot) for key, slot in space.head.items() if key == "width" or has_head}
-        return Architecture.model_construct(stem=stem, stages=stages, head=_head(tuple(head.items())))._normalise()
+        return Architecture(stem=stem, stages=stages, head=_head(tuple(head.items())))
 
     def _stage(self, slots: StageSpace) -> Stage:
         depth, width, stride = self.read(slots.depth), self.read(slots.width), self.read(slots.stride)
         blocks = slots.blocks[: int(depth)]
         for block in blocks:
             self.read(block["block"])
-        return Stage.model_construct(
-            width=width,
-            stride=stride,
-            blocks=tuple(_block(tuple((key, self.peek(slot)) for key, slot in block.items())) for block in blocks),
-        )
+        built = tuple(_block(tuple((key, self.peek(slot)) for key, slot in block.items())) for block in blocks)
+        return Stage.model_validate({"width": width, "stride": stride, "blocks": built})
 
 
 @lru_cache(maxsize=65_536)

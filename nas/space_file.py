@@ -13,8 +13,9 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,7 +54,8 @@ def load_space(name_or_path: str) -> SearchSpace:
             raise SpaceError(f"space {name_or_path}: no such file")
         raise SpaceError(unknown("space", name_or_path, shipped_spaces()) + "; a path to a TOML file works too")
     try:
-        return parse_space(path.read_text(encoding="utf-8"), where=name_or_path if path.stem != name_or_path else path.name)
+        where = path.name if path.stem == name_or_path else name_or_path
+        return parse_space(path.read_text(encoding="utf-8"), where=where)
     except (OSError, UnicodeDecodeError) as error:
         raise SpaceError(f"space {name_or_path}: cannot be read: {error}") from None
 
@@ -63,8 +65,9 @@ def parse_space(text: str, *, where: str = "space") -> SearchSpace:
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        fault = str(error).replace("at end of document", f"at line {len(text.splitlines())}, the end")
-        raise SpaceError(f"{where}: not valid TOML: {fault}") from None
+        line = re.search(r"at line (\d+)", str(error))
+        number = line[1] if line else len(text.splitlines())
+        raise SpaceError(f"{where}:{number}: not valid TOML: {error}") from None
     return _Parser(where, text, tables).space()
 
 
@@ -74,19 +77,28 @@ class _Parser:
     text: str
     tables: Mapping[str, Any]
 
-    def fail(self, table: str, key: str, rule: str, index: int = 0) -> SpaceError:
-        """Return the error of one key, with the line it stands on."""
+    def place(self, table: str, key: str, index: int = 0) -> str:
+        """Return file, line and table of a key; without a key, of the table's header."""
         line = _line_of(self.text, table, key, index)
-        place = f"{self.where}:{line}" if line else self.where
+        file = f"{self.where}:{line}" if line else self.where
         label = f"{table} {index}" if index else table
-        return SpaceError(f"{place}: {label}: `{key}` {rule}" if table else f"{place}: `{key}` {rule}")
+        return f"{file}: {label}" if table else file
+
+    def fail(self, table: str, key: str, rule: str, index: int = 0) -> SpaceError:
+        """Return the error of one key; what a stage does not give itself it has from [stages]."""
+        if index and key not in self.tables["stage"][index - 1]:
+            table, index = "stages", 0
+        return SpaceError(f"{self.place(table, key, index)}: `{key}` {rule}")
+
+    def refuse_unknown(self, table: str, given: Iterable[str], known: Iterable[str], index: int = 0) -> None:
+        for key in given:
+            if key not in known:
+                raise SpaceError(unknown("key", key, known, where=self.place(table, key, index)))
 
     def space(self) -> SearchSpace:
-        for key in self.tables:
-            if key not in TOP_KEYS:
-                raise self.fail("", key, f"is not known here (known: {', '.join(TOP_KEYS)})")
+        self.refuse_unknown("", self.tables, TOP_KEYS)
         stage_tables = self.tables.get("stage", [])
-        if not isinstance(stage_tables, list) or not stage_tables:
+        if not isinstance(stage_tables, list) or not stage_tables or not all(isinstance(t, dict) for t in stage_tables):
             raise SpaceError(f"{self.where}: a space needs at least one [[stage]]")
         network = {
             key: self.slot("network", key, value, f"network.{key}", self.block_check(key))
@@ -94,8 +106,8 @@ class _Parser:
         }
         around = {key: slot for key, slot in network.items() if key in {"activation", "norm"}}
         return SearchSpace(
-            name=str(self.tables.get("name", Path(self.where).stem)),
-            description=str(self.tables.get("description", "")),
+            name=self.words("name", Path(self.where).stem),
+            description=self.words("description", ""),
             target=self.target(),
             stem=self.part("stem", Stem, around),
             stages=tuple(self.stage(i, table, network) for i, table in enumerate(stage_tables, start=1)),
@@ -103,13 +115,17 @@ class _Parser:
             text=self.text,
         )
 
+    def words(self, key: str, default: str) -> str:
+        given = self.tables.get(key, default)
+        if not isinstance(given, str):
+            raise self.fail("", key, f"must be text, got {given!r}")
+        return given
+
     def table(self, name: str, known: tuple[str, ...]) -> Mapping[str, Any]:
         table = self.tables.get(name, {})
         if not isinstance(table, dict):
             raise self.fail("", name, f"must be a table, got {table!r}")
-        for key in table:
-            if key not in known:
-                raise self.fail(name, key, f"is not known here (known: {', '.join(known)})")
+        self.refuse_unknown(name, table, known)
         return table
 
     def target(self) -> Target:
@@ -132,22 +148,23 @@ class _Parser:
             if key in table:
                 slots[key] = self.slot(name, key, table[key], f"{name}.{key}", _field_check(model, key))
             elif info.is_required():
-                raise SpaceError(f"{self.where}: {name}: `{key}` is missing")
+                raise SpaceError(f"{self.place(name, '')}: `{key}` is missing")
             else:
                 slots[key] = around.get(key, info.default)
         return slots
 
     def stage(self, index: int, own: Mapping[str, Any], network: Mapping[str, Slot]) -> StageSpace:
-        for key in own:
-            if key not in STAGE_KEYS:
-                raise self.fail("stage", key, f"is not known here (known: {', '.join(STAGE_KEYS)})", index)
+        self.refuse_unknown("stage", own, STAGE_KEYS, index)
         table = {**self.table("stages", STAGE_KEYS), **own}
         for key in ("width", *(() if "block" in network else ("block",))):
             if key not in table:
-                raise SpaceError(f"{self.where}: stage {index}: `{key}` is missing")
+                raise SpaceError(f"{self.place('stage', '', index)}: `{key}` is missing")
         per_block = table.get("per_block", [])
-        if not isinstance(per_block, list) or not set(per_block) <= set(BLOCK_GENES):
-            raise self.fail("stage", "per_block", f"must list some of {', '.join(BLOCK_GENES)}, got {per_block!r}", index)
+        if not isinstance(per_block, list) or not all(key in BLOCK_GENES for key in per_block):
+            rule = f"must list some of {', '.join(BLOCK_GENES)}, got {per_block!r}"
+            raise self.fail("stage", "per_block", rule, index)
+        if idle := [key for key in per_block if key not in table]:
+            raise self.fail("stage", "per_block", f"names {idle[0]!r}, which the stage does not give", index)
 
         def shape(key: str, default: int) -> Slot:
             return self.slot("stage", key, table.get(key, default), f"stage{index}.{key}", _STAGE_CHECKS[key], index)
@@ -178,9 +195,7 @@ class _Parser:
     def block_check(self, key: str) -> Callable[[Any], object]:
         return _known_block if key == "block" else _field_check(Block, key)
 
-    def slot(
-        self, table: str, key: str, given: Any, gene: str, check: Callable[[Any], object], index: int = 0
-    ) -> Slot:
+    def slot(self, table: str, key: str, given: Any, gene: str, check: Callable[[Any], object], index: int = 0) -> Slot:
         """Return the gene of a list, or the value of a scalar, after checking every value."""
         values = given if isinstance(given, list) else [given]
         if not values:
@@ -209,7 +224,7 @@ def _field_check(model: type[Value], key: str) -> Callable[[Any], object]:
 
 
 def _known_block(name: Any) -> None:
-    if name not in FAMILIES:
+    if not isinstance(name, str) or name not in FAMILIES:
         raise SpaceError(unknown("block", str(name), FAMILIES))
 
 
@@ -229,14 +244,17 @@ _STAGE_CHECKS = {
 
 
 def _line_of(text: str, table: str, key: str, index: int) -> int:
-    """Return the line (from 1) where `key` stands in the `index`-th table of that name, 0 when it is not found."""
+    """Return the line (from 1) where `key` stands in the `index`-th table of that name, 0 when it is not found.
+
+    Without a key, return the line of the table's header.
+    """
     header, seen = "", 0
     for number, line in enumerate(text.splitlines(), start=1):
         stripped = line.split("#")[0].strip()
         if stripped.startswith("["):
             header = stripped.strip("[]").strip()
             seen += header == table
-            if header == key and not table:
+            if (header == key and not table) or (header == table and not key and seen == max(index, 1)):
                 return number
         elif header == table and (not index or seen == index) and stripped.split("=")[0].strip() == key:
             return number

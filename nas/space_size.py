@@ -21,9 +21,8 @@ Active = frozenset[Gene]
 
 def size(space: SearchSpace) -> int:
     """Return the exact number of different canonical genotypes of `space`."""
-    everywhere = [block for stage in space.stages for block in stage.blocks]
-    if len(space.stages) > 1 and (gene := _one_family_gene(everywhere)):
-        return sum(size(_with_family(space, value)) for value in gene.values)
+    if gene := _common_family_gene(space):
+        return sum(size(_with_family(space, gene, value)) for value in gene.values)
     network = _repeated(list(_slots(space)))
     read_by_stem, own = _split(space.stem.values(), network)
     own_rest = own // len(slot_values(space.stem["width"]))
@@ -59,12 +58,19 @@ def _one_family_gene(blocks: Iterable[Mapping[str, Slot]]) -> Gene | None:
     return only if isinstance(only, Gene) else None
 
 
-def _fix_family(blocks: Blocks, value: object) -> Blocks:
-    return tuple({**block, "block": str(value)} for block in blocks)
+def _common_family_gene(space: SearchSpace) -> Gene | None:
+    """Return the gene that chooses the family of several stages, if there is one: that of [network]."""
+    genes = [gene for stage in space.stages if (gene := _one_family_gene(stage.blocks))]
+    return next((gene for gene in genes if genes.count(gene) > 1), None)
 
 
-def _with_family(space: SearchSpace, value: object) -> SearchSpace:
-    stages = tuple(replace(stage, blocks=_fix_family(stage.blocks, value)) for stage in space.stages)
+def _fix_family(blocks: Blocks, gene: Gene, value: object) -> Blocks:
+    """Return the blocks with the family `value` where `gene` chooses it."""
+    return tuple({**block, "block": str(value)} if block["block"] == gene else block for block in blocks)
+
+
+def _with_family(space: SearchSpace, gene: Gene, value: object) -> SearchSpace:
+    stages = tuple(replace(stage, blocks=_fix_family(stage.blocks, gene, value)) for stage in space.stages)
     return replace(space, stages=stages)
 
 
@@ -83,7 +89,7 @@ def _extend(states: Counter[tuple[int, Active]], stage: StageSpace, network: Act
 def _stage_ways(blocks: Blocks, places: list[Place], network: Active) -> Counter[Active]:
     """Return, for each set of active network genes, the number of ways to fill the blocks of a stage."""
     if gene := _one_family_gene(blocks):
-        choices = (_stage_ways(_fix_family(blocks, value), places, network) for value in gene.values)
+        choices = (_stage_ways(_fix_family(blocks, gene, value), places, network) for value in gene.values)
         return sum(choices, Counter())
     shared = network | _repeated(slot for block in blocks for slot in block.values())
     states: Counter[Active] = Counter({frozenset(): 1})

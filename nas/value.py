@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
@@ -14,9 +14,15 @@ T = TypeVar("T")
 
 
 class Value(BaseModel):
-    """A frozen, validated record: unknown fields are refused, equality and hash go by content."""
+    """A frozen, validated record of finite numbers: unknown fields are refused, equality and hash go by content."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with the fields of `update`, validated; pydantic's own would keep stale cached properties."""
+        if not update:
+            return super().model_copy(deep=deep)
+        return type(self)(**{name: getattr(self, name) for name in type(self).model_fields} | dict(update))
 
 
 class FrozenMap(Mapping[str, T]):
@@ -25,6 +31,7 @@ class FrozenMap(Mapping[str, T]):
     __slots__ = ("_items",)
 
     def __init__(self, items: Mapping[str, T]) -> None:
+        """Copy the items."""
         self._items = dict(items)
 
     def __getitem__(self, key: str) -> T:
@@ -50,10 +57,13 @@ class FrozenMap(Mapping[str, T]):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Validate as a dict of the declared value type, keep frozen, write as a dict."""
-        value_type = getattr(source, "__args__", (Any,))[0]
+        value_type: Any = getattr(source, "__args__", (Any,))[0]
         return core_schema.no_info_after_validator_function(
             cls,
-            core_schema.no_info_before_validator_function(dict, handler.generate_schema(dict[str, value_type])),
+            core_schema.no_info_before_validator_function(
+                lambda given: dict(given) if isinstance(given, Mapping) else given,
+                core_schema.dict_schema(core_schema.str_schema(), handler.generate_schema(value_type)),
+            ),
             serialization=core_schema.plain_serializer_function_ser_schema(dict),
         )
 

@@ -40,21 +40,25 @@ class StudyView:
         return Counter(record.status(self.config.fidelities) for record in self.records)
 
     @cached_property
+    def _eligible(self) -> tuple[TrialRecord, ...]:
+        """The records that fit the caps and whose trials ran without a fault."""
+        return tuple(
+            record
+            for record in self.records
+            if not self.budget.violations(record.cost)
+            and record.status(self.config.fidelities) in {Status.EVALUATED, Status.STOPPED_EARLY}
+        )
+
+    @cached_property
     def compared_fidelity(self) -> Fidelity | None:
-        """The highest rung that any trial has reached; only records that reached it are compared."""
-        reached = {m.fidelity for record in self.records for m in record.measurements if not m.diverged}
+        """The highest rung that any trial under the caps has reached; only records that reached it are compared."""
+        reached = {record.best_fidelity for record in self._eligible}
         return next((rung for rung in reversed(self.config.fidelities) if rung in reached), None)
 
     @cached_property
     def compared(self) -> tuple[TrialRecord, ...]:
         """The records that fit the caps and were measured at the compared fidelity."""
-        return tuple(
-            record
-            for record in self.records
-            if record.best_fidelity == self.compared_fidelity is not None
-            and not self.budget.violations(record.cost)
-            and record.status(self.config.fidelities) in {Status.EVALUATED, Status.STOPPED_EARLY}
-        )
+        return tuple(record for record in self._eligible if record.best_fidelity == self.compared_fidelity)
 
     @cached_property
     def front(self) -> tuple[TrialRecord, ...]:

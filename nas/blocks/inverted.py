@@ -1,6 +1,7 @@
 """`inverted` (MobileNetV2, Sandler et al. 2018, section 3.3; V3 with squeeze-excite).
 
-1x1 to eC, act, depthwise, act, [squeeze-excite], linear 1x1. The first 1x1 is left out at expansion 1, as in the source.
+1x1 to eC, act, depthwise, act, [squeeze-excite], linear 1x1. At expansion 1 the first 1x1 is left out, as in the
+source.
 """
 
 from __future__ import annotations

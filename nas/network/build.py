@@ -16,6 +16,7 @@ class Network(nn.Module):
     """A stem, stages of blocks and a head; images (B, C, H, W) in, logits (B, classes) out."""
 
     def __init__(self, stem: nn.Module, stages: nn.Sequential, head: nn.Sequential) -> None:
+        """Put the three parts together."""
         super().__init__()
         self.stem = stem
         self.stages = stages
@@ -44,7 +45,7 @@ class Network(nn.Module):
 def build(architecture: Architecture, task: Task, *, seed: int = 0) -> Network:
     """Return the network of `architecture` for `task`; its weights depend on `seed` alone, on no global state."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which reseeds every GPU as well
         network = _assemble(architecture, task)
         network.apply(_initialise)
     return network
@@ -117,9 +118,10 @@ def _(layer: Classifier) -> nn.Module:
 
 
 def _initialise(part: nn.Module) -> None:
-    """Fan-out Kaiming for convolutions (He et al. 2015), a narrow normal for linear layers, biases at zero."""
+    """Kaiming by the fan-out of each group for convolutions (He et al. 2015), a narrow normal for linear layers."""
     if isinstance(part, nn.Conv2d):
-        nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+        fan_out = part.out_channels // part.groups * part.kernel_size[0] * part.kernel_size[1]
+        nn.init.normal_(part.weight, std=(2 / fan_out) ** 0.5)
     elif isinstance(part, nn.Linear):
         normal_(part.weight)
     else:

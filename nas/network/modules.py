@@ -33,6 +33,7 @@ class SoLU(nn.Module):
     """x * softmax(x) over channels, then a channel LayerNorm (Elhage et al. 2022, Softmax Linear Units)."""
 
     def __init__(self, width: int) -> None:
+        """Normalise `width` channels."""
         super().__init__()
         self.norm = ChannelLayerNorm(width)
 
@@ -46,6 +47,7 @@ class SqueezeExciteGate(nn.Module):
     """Multiplies each channel by a gate computed from the pooled map (Hu et al. 2018, section 3)."""
 
     def __init__(self, layer: SqueezeExcite) -> None:
+        """Take the widths and the gate from `layer`."""
         super().__init__()
         self.reduce = nn.Conv2d(layer.width, layer.squeeze, 1)
         self.expand = nn.Conv2d(layer.squeeze, layer.width, 1)
@@ -62,12 +64,13 @@ class Branches(nn.ModuleDict):
     """Branches on one input whose results are added, multiplied or concatenated over channels."""
 
     def __init__(self, branches: dict[str, nn.Module], combine: Literal["add", "multiply", "concat"]) -> None:
+        """Keep the branches by name, in their order."""
         super().__init__(branches)
         self.combine = combine
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the combination of all branches."""
-        results = [branch(x) for branch in self.values()]
+        results: list[Tensor] = [branch(x) for branch in self.values()]
         if self.combine == "concat":
             return torch.cat(results, dim=1)
         total = results[0]

@@ -1,0 +1,7 @@
+"""`python -m nas`."""
+
+from __future__ import annotations
+
+from nas.cli import main
+
+main()

@@ -1,0 +1,42 @@
+"""The command line: `nas`. One line for a user's mistake, tables or JSON on stdout, progress on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code: 0, 1 for a failed run, 2 for a user's mistake, 130 for Ctrl-C."""
+    from typer import Abort
+    from typer.main import get_command
+
+    from nas.cli.app import app
+    from nas.errors import NasError
+
+    try:
+        code = get_command(app).main(list(arguments), prog_name="nas", standalone_mode=False)
+    except NasError as error:
+        if "--debug" in arguments:
+            raise
+        return _complain(str(error), error.exit_code)
+    except (KeyboardInterrupt, Abort):
+        return INTERRUPTED
+    except Exception as error:
+        # Usage errors: typer carries their base class inside itself and exports only some of its children.
+        if not hasattr(error, "format_message"):
+            raise
+        return _complain(error.format_message(), error.exit_code)  # type: ignore[attr-defined]
+    return code if isinstance(code, int) else 0
+
+
+def _complain(message: str, exit_code: int) -> int:
+    print("nas:", " ".join(message.split()), file=sys.stderr)
+    return exit_code

@@ -1,0 +1,209 @@
+"""The commands of `nas`. Their work is imported when they run, so that help answers at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas import __version__
+
+app = typer.Typer(
+    name="nas",
+    help="Find the best image classifier that fits under a hard parameter cap.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+spaces = typer.Typer(help="The search spaces: list, show, lint.", no_args_is_help=True, rich_markup_mode=None)
+bench = typer.Typer(help="Measurements on this machine.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(spaces, name="spaces")
+app.add_typer(bench, name="bench")
+
+Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder of all studies.")]
+Storage = Annotated[
+    str | None, typer.Option("--storage", metavar="URL", help="Database; default: study.db in the study's folder.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of a table.")]
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study.")]
+Cap = Annotated[str | None, typer.Option("--cap", metavar="COUNT", help="Most parameters, such as 1.5M or 100k.")]
+
+DEFAULT_RESULTS = Path("results")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"nas {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback for errors.")] = False,  # noqa: ARG001
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Find the best image classifier that fits under a hard parameter cap."""
+
+
+@app.command()
+def search(
+    space: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="Search space. [default: digits]")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND[:PATH]",
+            help="digits, mnist, fashion_mnist, cifar10, cifar100, folder:PATH or imagenet:PATH. "
+            "[default: the space's own]",
+        ),
+    ] = None,
+    cap: Cap = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Trials of the study in all, over every run of it. [default: 48]")
+    ] = None,
+    study: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the study. [default: the space's]")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of the top rung; the first has a quarter. [default: 12]")
+    ] = None,
+    train_fraction: Annotated[
+        float | None, typer.Option(help="Share of the train split to train on. [default: 1]")
+    ] = None,
+    resolution: Annotated[
+        int | None, typer.Option(metavar="PIXELS", help="Side of the images. [default: theirs]")
+    ] = None,
+    objectives: Annotated[
+        str | None, typer.Option(metavar="A,B,…", help="[default: val_accuracy,params,interference]")
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="space|data", help="The task the cap is counted on. [default: space, as its file says]"),
+    ] = None,
+    sampler: Annotated[str | None, typer.Option(metavar="tpe|random", help="What proposes. [default: tpe]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the study. [default: 0]")] = None,
+    device: Annotated[str | None, typer.Option(metavar="cpu|cuda", help="Where to train. [default: cpu]")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch a published data set that is missing.")] = False,
+    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out images that do not decode.")] = False,
+    results: Results = DEFAULT_RESULTS,
+    storage: Storage = None,
+    as_json: Json = False,
+) -> None:
+    """Search a space under a cap; the same command again goes on where it stopped."""
+    from nas.cli.search import search_command
+    from nas.search.request import SearchRequest
+
+    request = SearchRequest(
+        results=results,
+        storage=storage,
+        study=study,
+        space=space,
+        data=data,
+        cap=cap,
+        trials=trials,
+        epochs=epochs,
+        train_fraction=train_fraction,
+        resolution=resolution,
+        objectives=tuple(name.strip() for name in objectives.split(",")) if objectives is not None else None,
+        target=target,
+        sampler=sampler,
+        seed=seed,
+        device=device,
+        download=download,
+        skip_broken=skip_broken,
+    )
+    search_command(request, as_json=as_json)
+
+
+@app.command()
+def studies(results: Results = DEFAULT_RESULTS, storage: Storage = None, as_json: Json = False) -> None:
+    """List the studies."""
+    from nas.cli.read import studies_command
+
+    studies_command(results, storage, as_json=as_json)
+
+
+@app.command()
+def status(
+    study: StudyName, results: Results = DEFAULT_RESULTS, storage: Storage = None, as_json: Json = False
+) -> None:
+    """Say how far a study is and what became of its trials."""
+    from nas.cli.read import status_command
+
+    status_command(study, results, storage, as_json=as_json)
+
+
+@app.command()
+def front(
+    study: StudyName,
+    cap: Cap = None,
+    objectives: Annotated[str | None, typer.Option(metavar="A,B,…", help="Other objectives than the study's.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the front as a page.")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    results: Results = DEFAULT_RESULTS,
+    storage: Storage = None,
+    as_json: Json = False,
+) -> None:
+    """Print the Pareto front, under the study's cap or another; nothing is run."""
+    from nas.cli.read import front_command
+
+    names = tuple(name.strip() for name in objectives.split(",")) if objectives is not None else ()
+    front_command(study, results, storage, cap=cap, objectives=names, html=html, as_csv=as_csv, as_json=as_json)
+
+
+@app.command()
+def show(
+    study: StudyName,
+    trial: Annotated[int, typer.Argument(min=0, metavar="TRIAL", help="Number of a trial.")],
+    results: Results = DEFAULT_RESULTS,
+    storage: Storage = None,
+    as_json: Json = False,
+) -> None:
+    """Show one trial: its stages with output size, params and MACs, and its record."""
+    from nas.cli.read import show_command
+
+    show_command(study, trial, results, storage, as_json=as_json)
+
+
+@spaces.command("list")
+def spaces_list(as_json: Json = False) -> None:
+    """List the spaces that come with nas."""
+    from nas.cli.spaces import list_command
+
+    list_command(as_json=as_json)
+
+
+@spaces.command("show")
+def spaces_show(
+    space: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A shipped space or a TOML file.")],
+    as_json: Json = False,
+) -> None:
+    """Show the choices of a space."""
+    from nas.cli.spaces import show_command
+
+    show_command(space, as_json=as_json)
+
+
+@spaces.command("lint")
+def spaces_lint(
+    space: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A shipped space or a TOML file.")],
+    cap: Cap = None,
+    as_json: Json = False,
+) -> None:
+    """Check a space: what fits under the cap, its smallest and largest member, genes that cannot matter."""
+    from nas.cli.spaces import lint_command
+
+    lint_command(space, cap, as_json=as_json)
+
+
+@bench.command("cost")
+def bench_cost(
+    space: Annotated[str, typer.Option(metavar="NAME|FILE", help="Whose members to count.")] = "nodepth",
+    members: Annotated[int, typer.Option(min=1, max=10_000, help="How many random members.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Time the closed-form cost against building the network and tracing it with fvcore."""
+    from nas.cli.bench import cost_command
+
+    cost_command(space, members, as_json=as_json)

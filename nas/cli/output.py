@@ -1,0 +1,79 @@
+"""Tables for people, JSON for machines; both to stdout."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nas.records import TrialRecord
+
+PER_CENT = {"val_accuracy"}
+COUNTS = {"params", "macs"}
+
+
+def print_json(value: object) -> None:
+    """Print `value` as JSON."""
+    print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
+    """Print a table; numbers stand right. Not to a terminal, it is as wide as it needs to be."""
+    console = Console(soft_wrap=True) if Console().is_terminal else Console(width=400, soft_wrap=True)
+    cells = [[_cell(value) for value in row] for row in rows]
+    table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for i, column in enumerate(columns):
+        numeric = bool(cells) and all(row[i][:1].isdigit() or row[i][:1] in {"-", "–"} for row in cells)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def count(value: int) -> str:
+    """Return a count as people write it: 950, 14.2k, 1.31M, 285M."""
+    for unit, size in (("G", 1_000_000_000), ("M", 1_000_000), ("k", 1_000)):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return str(value)
+
+
+def quantity(name: str, value: float | None) -> str:
+    """Return a measured quantity with the digits that it deserves."""
+    if value is None:
+        return "–"
+    if name in PER_CENT:
+        return f"{100 * value:.2f} %"
+    if name in COUNTS:
+        return count(int(value))
+    return f"{int(value):,} B" if name.endswith("_bytes") else f"{value:.3f}"
+
+
+def front_rows(records: Iterable[TrialRecord], names: Sequence[str]) -> list[list[object]]:
+    """Return rows of a front table: trial, id, the named quantities, MACs, the architecture in words."""
+    return [
+        [
+            record.number,
+            record.arch_id,
+            *(quantity(name, record.metrics.get(name)) for name in names),
+            count(record.cost.macs),
+            record.architecture.words(),
+        ]
+        for record in records
+    ]
+
+
+def print_front(records: Sequence[TrialRecord], objectives: Sequence[str], title: str) -> None:
+    """Print a front as a table."""
+    names = [name for name in objectives if name != "macs"]
+    print_table(["trial", "arch id", *names, "macs", "architecture"], front_rows(records, names), title=title)

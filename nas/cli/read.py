@@ -1,0 +1,180 @@
+"""The commands that read studies: `studies`, `status`, `front`, `show`. They run nothing and need no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nas.budget import BYTES_PER_ELEMENT, Budget, cost_table, parse_count
+from nas.cli.output import count, print_front, print_json, print_table, quantity
+from nas.errors import InputError, StudyError, unknown
+from nas.records import Measurement, Status, TrialRecord
+from nas.results import StudyFolder
+from nas.search.storage import open_storage, shown, sqlite_url
+from nas.search.study import Study, study_names
+from nas.view import StudyView
+
+
+def open_study(name: str, results: Path, storage: str | None) -> Study:
+    """Return the study called `name`; StudyError with the names there are."""
+    if storage is not None:
+        return Study.open(open_storage(storage), name)
+    folder = StudyFolder(results / name)
+    if not folder.database.is_file():
+        known = sorted(path.parent.name for path in results.glob("*/study.db"))
+        where = f"results folder {results}"
+        raise StudyError(unknown("study", name, known, where=where) if known else f"{where}: holds no study")
+    return Study.open(open_storage(sqlite_url(folder.database)), name)
+
+
+def studies_command(results: Path, storage: str | None, *, as_json: bool) -> None:
+    """Print one line for each study."""
+    opened = _all_studies(results, storage)
+    summaries = [_summary(study) for study in opened]
+    if as_json:
+        print_json(summaries)
+    elif not summaries:
+        print(f"no study in {shown(storage) if storage else results} yet; `nas search` makes one")
+    else:
+        columns = ["study", "space", "data", "cap", "trials", "evaluated", "front", "best"]
+        print_table(columns, [[_short(row, column) for column in columns] for row in summaries])
+
+
+def _all_studies(results: Path, storage: str | None) -> list[Study]:
+    if storage is not None:
+        opened = open_storage(storage)
+        return [Study.open(opened, name) for name in study_names(opened)]
+    found = []
+    for path in sorted(results.glob("*/study.db")):
+        opened = open_storage(sqlite_url(path))
+        found += [Study.open(opened, name) for name in study_names(opened)]
+    return found
+
+
+def _summary(study: Study) -> dict[str, object]:
+    view = study.view()
+    objective = view.objectives[0].name
+    return {
+        "study": study.name,
+        "space": view.config.space_name,
+        "data": view.config.data,
+        "cap": view.config.budget.params,
+        "trials": len(view.records),
+        "n_trials": study.n_trials,
+        **{status.value.replace(" ", "_"): view.counts[status] for status in Status},
+        "objectives": list(view.config.objectives),
+        "front": len(view.front),
+        "best": view.best.metrics.get(objective) if view.best else None,
+        "seed": view.config.seed,
+    }
+
+
+def _short(row: dict[str, object], column: str) -> object:
+    value = row[column]
+    if column == "cap" and isinstance(value, int):
+        return count(value)
+    if column == "best" and isinstance(value, float):
+        names = row["objectives"]
+        return quantity(names[0], value) if isinstance(names, list) else value
+    return f"{value} of {row['n_trials']}" if column == "trials" else value
+
+
+def status_command(name: str, results: Path, storage: str | None, *, as_json: bool) -> None:
+    """Print how far a study is."""
+    study = open_study(name, results, storage)
+    summary = _summary(study)
+    if as_json:
+        print_json(summary)
+        return
+    print_table(["", ""], [[key.replace("_", " "), _text(value)] for key, value in summary.items()])
+    errors = [record for record in study.records() if record.error]
+    for record in errors:
+        print(f"trial {record.number} failed: {record.error}")
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else "–" if value is None else str(value)
+
+
+def front_command(
+    name: str,
+    results: Path,
+    storage: str | None,
+    *,
+    cap: str | None,
+    objectives: tuple[str, ...],
+    html: Path | None,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """Print the front under a cap and objectives that may differ from the study's."""
+    study = open_study(name, results, storage)
+    budget = Budget(params=parse_count(cap, what="--cap")) if cap is not None else None
+    view = StudyView.of(study.config, study.records(), budget=budget, objectives=objectives)
+    if html is not None:
+        _write_page(html, view)
+    if as_csv or as_json:
+        from nas.report.tables import rows, to_csv
+
+        table = rows(view.front, view)
+        print(to_csv(table), end="") if as_csv else print_json(table)
+    elif not view.front:
+        print(f"study {name}: the front is empty: no evaluated trial fits under {count(view.budget.params or 0)} params")
+    else:
+        title = f"front of study {name} under {count(view.budget.params or 0)} params"
+        print_front(view.front, [objective.name for objective in view.objectives], title)
+
+
+def _write_page(path: Path, view: StudyView) -> None:
+    from nas.report.front_page import write_front_page
+
+    try:
+        write_front_page(path, view)
+    except OSError as error:
+        raise InputError(f"--html {path}: cannot be written: {error.strerror}") from None
+
+
+def show_command(name: str, number: int, results: Path, storage: str | None, *, as_json: bool) -> None:
+    """Print one trial: its layers by block, and its record."""
+    study = open_study(name, results, storage)
+    record = next((record for record in study.records() if record.number == number), None)
+    if record is None:
+        raise StudyError(f"study {name!r}: no trial {number}; it has {len(study.records())}, numbered from 0")
+    view = study.view()
+    if as_json:
+        print_json({**record.model_dump(mode="json"), "arch_id": record.arch_id, "blocks": _blocks(record, view)})
+        return
+    status = record.status(view.config.fidelities)
+    print(f"trial {record.number} of study {name}: {record.arch_id}, {status}" + f" ({record.error})" * bool(record.error))
+    print(record.architecture.words())
+    target = view.config.target
+    title = f"on {target.dataset}: {target.resolution} px, {target.in_channels} channels, {target.num_classes} classes"
+    blocks = _blocks(record, view)
+    print_table(list(blocks[0]), [list(block.values()) for block in blocks], title=title)
+    cost = record.cost
+    print(f"{cost.params:,} params, {cost.macs:,} MACs, peak activation {cost.peak_activation_bytes:,} B\n")
+    print_table(["gene", "value"], [[gene, value] for gene, value in record.genotype.items()])
+    if record.measurements:
+        _print_measurements(record.measurements)
+
+
+def _blocks(record: TrialRecord, view: StudyView) -> list[dict[str, object]]:
+    table = cost_table(record.architecture, view.config.target.task)
+    return [
+        {
+            "part": name,
+            "output": f"{step.channels}x{step.side}x{step.side}",
+            "params": step.params,
+            "macs": step.macs,
+            "peak_activation_bytes": step.peak_activation_elements * BYTES_PER_ELEMENT,
+        }
+        for name, step in table
+    ]
+
+
+def _print_measurements(measurements: tuple[Measurement, ...]) -> None:
+    names = list(dict.fromkeys(name for measurement in measurements for name in measurement.metrics))
+    rows = [
+        [m.fidelity.epochs, m.seed, *(quantity(name, m.metrics.get(name)) for name in names), f"{m.images_per_second:,.0f}"]
+        for m in measurements
+    ]
+    print_table(["epochs", "seed", *names, "images/s"], rows)

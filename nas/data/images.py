@@ -1,0 +1,155 @@
+"""Images in memory: one split, a data set for search, and the same images at another resolution."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nas.errors import DataError
+
+_MOMENT_IMAGES = 50_000  # enough for mean and std to four digits; ImageNet whole would take a minute and a half
+_RESIZE_CHUNK = 4_096  # images
+_GREY_LEVEL = 1 / 255
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Square images and their classes: `pixels` uint8 (N, C, H, W), `labels` int64 (N,), on one device."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless dtypes and shapes are as the class says."""
+        count, _, height, width = self.pixels.shape
+        if self.pixels.dtype != torch.uint8 or self.labels.dtype != torch.int64:
+            raise ValueError(f"pixels must be uint8 and labels int64, got {self.pixels.dtype}, {self.labels.dtype}")
+        if height != width or self.labels.shape != (count,):
+            raise ValueError(f"not square, or labels do not match: {self.pixels.shape}, {self.labels.shape}")
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.labels)
+
+    @property
+    def resolution(self) -> int:
+        """Side of the images, pixels."""
+        return self.pixels.shape[-1]
+
+    def select(self, indices: Tensor) -> Images:
+        """Return a copy of the images at `indices`, int64 (M,) on the images' device, in that order."""
+        return Images(self.pixels[indices], self.labels[indices])
+
+    def to(self, device: torch.device | str) -> Images:
+        """Return the images on `device`."""
+        return Images(self.pixels.to(device, non_blocking=True), self.labels.to(device, non_blocking=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One split as its files give it, before anything is held out.
+
+    `fingerprint` is the one `Dataset` carries; `skipped` counts images that could not be decoded.
+    """
+
+    images: Images
+    classes: tuple[str, ...]
+    fingerprint: str
+    skipped: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """What a search may see: train, and a validation split held out of it. There is no test split in here.
+
+    `fingerprint` (12 hex digits) follows the content, images with their classes, and not the path, the
+    resolution or the split. `mirror`: a horizontal flip keeps the label. `skipped`: images left out because
+    they could not be decoded.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Images
+    validation: Images
+    fingerprint: str
+    mirror: bool
+    skipped: int = 0
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    @property
+    def in_channels(self) -> int:
+        """1 for grey, 3 for RGB."""
+        return self.train.pixels.shape[1]
+
+    @property
+    def resolution(self) -> int:
+        """Side of the images, pixels."""
+        return self.train.resolution
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Mean of each channel of train, in 0..1."""
+        return self._moments[0]
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Standard deviation of each channel of train, in 0..1, at least one grey level."""
+        return self._moments[1]
+
+    @cached_property
+    def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Exact over at most 50,000 evenly spaced images: a histogram of 256 levels loses nothing."""
+        pixels = self.train.pixels[:: -(-len(self.train) // _MOMENT_IMAGES)]
+        levels = torch.arange(256, dtype=torch.float64, device=pixels.device) / 255
+        means, stds = [], []
+        for channel in pixels.unbind(1):
+            share = torch.bincount(channel.flatten(), minlength=256).double() / channel.numel()
+            mean = (share * levels).sum()
+            means.append(float(mean))
+            stds.append(max(float((share * (levels - mean).square()).sum().sqrt()), _GREY_LEVEL))
+        return tuple(means), tuple(stds)
+
+
+def resize(images: Images, resolution: int) -> Images:
+    """Return the images at `resolution` pixels a side: bilinear, antialiased, rounded to uint8.
+
+    Images that have this resolution already are returned as they are. Raises DataError below 1 pixel.
+    """
+    check_resolution(resolution)
+    if images.resolution == resolution:
+        return images
+    resized = images.pixels.new_empty(*images.pixels.shape[:2], resolution, resolution)
+    for into, chunk in zip(*(torch.split(pixels, _RESIZE_CHUNK) for pixels in (resized, images.pixels)), strict=True):
+        into.copy_(_bilinear(chunk, resolution))
+    return replace(images, pixels=resized)
+
+
+def check_resolution(resolution: int) -> None:
+    """Raise DataError unless `resolution` is at least 1 pixel."""
+    if resolution < 1:
+        raise DataError(f"resolution must be at least 1 pixel, got {resolution}")
+
+
+def fingerprint(classes: Sequence[str], content: Iterable[bytes | memoryview]) -> str:
+    """Return 12 hex digits of the sha256 of the class names and of `content`, in order."""
+    digest = hashlib.sha256("\0".join(classes).encode())
+    for part in content:
+        digest.update(part)
+    return digest.hexdigest()[:12]
+
+
+def _bilinear(pixels: Tensor, resolution: int) -> Tensor:
+    """Return float32 images (N, C, resolution, resolution) on whole grey levels."""
+    size = (resolution, resolution)
+    resized = F.interpolate(pixels.float(), size, mode="bilinear", antialias=True, align_corners=False)
+    return resized.round_().clamp_(0, 255)

@@ -1,0 +1,93 @@
+"""Which images: the validation split, nested subsets, and one fixed batch. All seeded, all by class."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nas.data.images import Images, Source
+from nas.errors import DataError
+
+VALIDATION_FRACTION = 0.2
+VALIDATION_IMAGES = 10_000  # accuracy on that many has a standard error below half a point; more only costs time
+
+
+def hold_out(source: Source, fraction: float | None, *, seed: int) -> tuple[Images, Images]:
+    """Split `source` into train and validation, each class in proportion.
+
+    `fraction` of the images is held out; None means a fifth, but at most 10,000 images, and at least as
+    many as there are classes. Raises DataError if a class has fewer than two images, or if either side would
+    have fewer images than there are classes.
+    """
+    labels, classes = source.images.labels, source.classes
+    counts = torch.bincount(labels, minlength=len(classes))
+    if counts.min() < 2:
+        name, count = classes[int(counts.argmin())], int(counts.min())
+        raise DataError(f"class {name!r} has {count} readable image(s); train and validation need one each")
+    held_out = _held_out_count(len(labels), len(classes), fraction)
+    train, validation = split_labels(labels, held_out, seed=seed)
+    return source.images.select(train), source.images.select(validation)
+
+
+def split_labels(labels: Tensor, held_out: int, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Return ascending indices of the kept and of `held_out` held-out images: scikit-learn's stratified split."""
+    from sklearn.model_selection import train_test_split  # here, because it takes more than a second to import
+
+    everything = np.arange(len(labels))
+    parts = train_test_split(everything, test_size=held_out, stratify=labels.numpy(), random_state=seed % 2**32)
+    kept, held = (torch.from_numpy(np.sort(part)) for part in parts)
+    return kept, held
+
+
+def subset(images: Images, fraction: float, *, seed: int) -> Images:
+    """Return `fraction` of the images, each class in proportion, in their old order.
+
+    Nested: with one seed, a smaller fraction is a subset of a larger one, so that a rung sees what the rung
+    below it saw. scikit-learn's splits are not. Raises DataError unless 0 < fraction <= 1.
+    """
+    if not 0 < fraction <= 1:
+        raise DataError(f"train fraction must be above 0 and at most 1, got {fraction}")
+    labels = images.labels
+    count = torch.bincount(labels)[labels]
+    # Every image stands somewhere in 0..1 of its own class: any prefix of that order has each class in proportion.
+    position = (_rank_in_class(labels, _generator(seed)) + 0.5).double() / count
+    size = max(1, round(fraction * len(images)))
+    return images.select(position.argsort(stable=True)[:size].sort().values)
+
+
+def fixed_batch(images: Images, size: int, *, seed: int) -> Images:
+    """Return a seeded batch of `size` images, or all if there are fewer, the classes as even as they allow."""
+    labels, generator = images.labels, _generator(seed)
+    rank = _rank_in_class(labels, generator)
+    num_classes = int(labels.max()) + 1
+    turn = torch.randperm(num_classes, generator=generator).to(labels.device)  # who gets the odd image
+    order = (rank * num_classes + turn[labels]).argsort()
+    return images.select(order[:size].sort().values)
+
+
+def _held_out_count(images: int, num_classes: int, fraction: float | None) -> int:
+    if fraction is None:
+        return max(num_classes, min(round(VALIDATION_FRACTION * images), VALIDATION_IMAGES))
+    count = round(fraction * images)
+    if not num_classes <= count <= images - num_classes:
+        raise DataError(
+            f"validation fraction {fraction} holds out {count} of {images} images; "
+            f"{num_classes} classes need between {num_classes} and {images - num_classes}"
+        )
+    return count
+
+
+def _rank_in_class(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """Return for each image its place, from 0, in a random order of its own class: int64 (N,)."""
+    shuffled = torch.randperm(len(labels), generator=generator).to(labels.device)
+    by_class = shuffled[labels[shuffled].argsort(stable=True)]
+    sizes = torch.bincount(labels)
+    starts = sizes.cumsum(0) - sizes
+    rank = torch.empty_like(labels)
+    rank[by_class] = torch.arange(len(labels), device=labels.device) - starts[labels[by_class]]
+    return rank
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)

@@ -1,0 +1,98 @@
+"""The search loop: claim, evaluate, report, until nothing is left to start. It keeps nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nas.architecture import Architecture
+from nas.errors import NasError
+from nas.records import Measurement
+from nas.search.evaluator import Evaluator
+from nas.search.proposals import ExhaustedError
+from nas.search.study import Job, Study
+from nas.training.loop import Progress
+
+MOST_FAILURES_IN_A_ROW = 3
+"""After so many candidates that could not be evaluated the fault is not theirs."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """A job was claimed."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """A training finished an epoch."""
+
+    job: Job
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job ended: with a measurement, or with an error."""
+
+    job: Job
+    measurement: Measurement | None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Exhausted:
+    """The space holds nothing new within the caps; the search ends early."""
+
+    reason: str
+
+
+Event = Started | EpochDone | Finished | Exhausted
+
+
+def run(
+    study: Study,
+    evaluate: Evaluator,
+    accept: Callable[[Architecture], object],
+    on_event: Callable[[Event], None] = lambda _: None,
+) -> None:
+    """Work on `study` until its trials are done.
+
+    `accept` audits every new architecture before it is written. A candidate whose evaluation raises is recorded with
+    its error; NasError after several in a row. KeyboardInterrupt leaves the running job to the next process.
+    """
+    failures = 0
+    while True:
+        try:
+            job = study.claim(accept)
+        except ExhaustedError as error:
+            study.extend(0)
+            on_event(Exhausted(str(error)))
+            continue
+        if job is None:
+            return
+        on_event(Started(job))
+        error = _work(study, job, evaluate, on_event)
+        failures = failures + 1 if error else 0
+        if failures >= MOST_FAILURES_IN_A_ROW:
+            raise NasError(f"{failures} candidates in a row could not be evaluated; the last: {error}")
+
+
+def _work(study: Study, job: Job, evaluate: Evaluator, on_event: Callable[[Event], None]) -> str:
+    """Evaluate one job and write what came of it; return the error, empty when there was none."""
+    with study.beating(job):
+        try:
+            measurement = evaluate(
+                job.candidate, job.fidelity, job.seed, lambda progress: on_event(EpochDone(job, progress))
+            )
+        except (NasError, RuntimeError, ValueError, ArithmeticError) as fault:
+            error = f"{type(fault).__name__}: {fault}".splitlines()[0]
+            study.fail(job, error)
+            on_event(Finished(job, None, error))
+            return error
+    study.finish(job, measurement)
+    on_event(Finished(job, measurement))
+    return ""
+
+

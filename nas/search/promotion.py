@@ -1,0 +1,53 @@
+"""Which candidates go on to the next fidelity: a rule over records, nothing stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nas import pareto
+from nas.records import Fidelity, TrialRecord
+
+
+def next_promotion(
+    records: Sequence[TrialRecord],
+    claimed: frozenset[tuple[int, int]],
+    fidelities: Sequence[Fidelity],
+    objectives: Sequence[pareto.Objective],
+    reduction: int,
+) -> tuple[int, int] | None:
+    """Return (trial number, rung) of the promotion that should run next, the highest rung first; None if none should.
+
+    Asynchronous successive halving (Li et al. 2020, ASHA) on non-dominated layers (Schmucker et al. 2021, MO-ASHA): of
+    n candidates measured on a rung, the best ceil(n / reduction) may be on the next one. Layers rank; inside a layer
+    the first objective decides. `claimed` holds the (trial number, rung) that were promoted already.
+    """
+    for rung in reversed(range(1, len(fidelities))):
+        points = {
+            record.number: metrics
+            for record in records
+            if (metrics := metrics_at(record, fidelities[rung - 1])) is not None
+        }
+        quota = -(-len(points) // reduction) if len(points) >= reduction else 0
+        promoted = sum(1 for number, at in claimed if at == rung and number in points)
+        if promoted < quota:
+            ranked = (number for number in ranking(points, objectives) if (number, rung) not in claimed)
+            for number in ranked:
+                return number, rung
+    return None
+
+
+def metrics_at(record: TrialRecord, fidelity: Fidelity) -> dict[str, float] | None:
+    """Return cost and measured metrics of `record` at one fidelity; None when it diverged or was not measured there."""
+    for measurement in record.measurements:
+        if measurement.fidelity == fidelity and not measurement.diverged:
+            return {**record.cost.model_dump(), **measurement.metrics}
+    return None
+
+
+def ranking(points: dict[int, dict[str, float]], objectives: Sequence[pareto.Objective]) -> list[int]:
+    """Return the trial numbers, best first: by non-dominated layer, then by the first objective, then by number."""
+    numbers = sorted(points)
+    values = [points[number] for number in numbers]
+    layers = pareto.layers(values, objectives)
+    firsts = pareto.losses(values, objectives[:1])[:, 0] if values else ()
+    return [number for *_, number in sorted(zip(layers, firsts, numbers, strict=True))]

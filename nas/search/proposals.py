@@ -1,0 +1,97 @@
+"""Proposals: what a sampler suggests, repaired into the caps, never a network that was seen before."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable, Sequence, Set
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial
+
+from nas.budget import Budget
+from nas.errors import NasError
+from nas.feasibility import repair
+from nas.space import Gene, GeneValue, SearchSpace
+from nas.value import derive_seed
+
+SAMPLED_ATTEMPTS = 4
+"""Proposals asked of the sampler before its last one is mutated instead."""
+MUTATED_ATTEMPTS = 60
+RANDOM_ATTEMPTS = 60
+
+
+
+def _tpe(seed: int) -> BaseSampler:
+    """Return TPE with the settings that suit several objectives: its defaults sample every gene by itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # `group`
+        return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+
+
+SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {"tpe": _tpe, "random": lambda seed: RandomSampler(seed=seed)}
+
+
+class ExhaustedError(NasError):
+    """No new member within the caps was found; the search ends early."""
+
+
+def distribution(gene: Gene) -> BaseDistribution:
+    """Return Optuna's distribution over the values of `gene`: an integer range where they are evenly spaced."""
+    values = gene.values
+    if all(isinstance(value, int) and not isinstance(value, bool) for value in values):
+        low, step = int(values[0]), int(values[1]) - int(values[0])
+        if list(values) == list(range(low, int(values[-1]) + 1, step)):
+            return IntDistribution(low, int(values[-1]), step=step)
+    return CategoricalDistribution(values)
+
+
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """Return the distributions of all genes by name."""
+    return {gene.name: distribution(gene) for gene in space.genes}
+
+
+def propose(
+    trials: Sequence[FrozenTrial],
+    directions: Sequence[str],
+    space: SearchSpace,
+    budget: Budget,
+    *,
+    sampler: str,
+    seen: Set[str],
+    seed: int,
+) -> dict[str, GeneValue]:
+    """Return the canonical genotype of a member that fits and whose `arch_id` is not in `seen`.
+
+    The sampler is asked first, on a copy of the study in memory, so that nothing is written for what is then repaired
+    or dropped; then its last suggestion is mutated, one gene more every ten times; then members are drawn at random.
+    The result depends on the arguments alone. ExhaustedError, with the reason, at the bound.
+    """
+    rng = random.Random(derive_seed(seed, "mutate"))  # noqa: S311 - a search, not a secret
+    mirror = optuna.create_study(directions=directions)
+    mirror.add_trials(trials)
+    wanted = distributions(space)
+    suggestion: dict[str, GeneValue] = {}
+    for attempt in range(SAMPLED_ATTEMPTS + MUTATED_ATTEMPTS + RANDOM_ATTEMPTS):
+        if attempt < SAMPLED_ATTEMPTS:
+            mirror.sampler = SAMPLERS[sampler](derive_seed(seed, attempt, "propose"))
+            proposal = suggestion = dict(mirror.ask(wanted).params)
+        elif attempt < SAMPLED_ATTEMPTS + MUTATED_ATTEMPTS:
+            proposal = _mutated(space, suggestion, 1 + (attempt - SAMPLED_ATTEMPTS) // 10, rng)
+        else:
+            proposal = space.random(rng)
+        member = repair(space, proposal, budget)
+        if member is not None and space.decode(member).arch_id not in seen:
+            return member
+    raise ExhaustedError(
+        f"space {space.name!r}: no new network within the caps in {attempt + 1} proposals; {len(seen):,} were seen"
+    )
+
+
+def _mutated(
+    space: SearchSpace, genotype: dict[str, GeneValue], count: int, rng: random.Random
+) -> dict[str, GeneValue]:
+    genes = rng.sample(space.genes, min(count, len(space.genes)))
+    return {**genotype, **{gene.name: rng.choice(gene.values) for gene in genes}}

@@ -1,0 +1,47 @@
+"""What a user asks of a search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.errors import InputError
+
+DEFAULT_SPACE = "digits"
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """What a user asked of a search; None leaves it to the study, if there is one, or to the default."""
+
+    results: Path
+    storage: str | None = None
+    study: str | None = None
+    space: str | None = None
+    data: str | None = None
+    cap: str | None = None
+    trials: int | None = None
+    epochs: int | None = None
+    train_fraction: float | None = None
+    resolution: int | None = None
+    objectives: tuple[str, ...] | None = None
+    sampler: str | None = None
+    target: str | None = None
+    seed: int | None = None
+    device: str | None = None
+    download: bool = False
+    skip_broken: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a number out of range."""
+        for name, least in (("trials", 1), ("epochs", 1), ("resolution", 4), ("seed", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"--{name} must be at least {least}, got {value}")
+        if self.train_fraction is not None and not 0 < self.train_fraction <= 1:
+            raise InputError(f"--train-fraction must be above 0 and at most 1, got {self.train_fraction}")
+
+    @property
+    def name(self) -> str:
+        """The name of the study: as given, else the space's."""
+        return self.study or Path(self.space or DEFAULT_SPACE).stem

@@ -1,0 +1,26 @@
+"""Recipes that fit a data set, derived from its size and its kind rather than asked for."""
+
+from __future__ import annotations
+
+from nas.data.images import Dataset
+from nas.records import Fidelity, Recipe
+
+STEPS_AN_EPOCH = 32
+"""Small data gets smaller batches, so that an epoch has at least this many steps."""
+
+
+def default_recipe(data: Dataset) -> Recipe:
+    """Return the proxy recipe of a data set: batch size from its size, shifts from its side, flips where they keep a
+    label.
+    """
+    batch_size = 128
+    while batch_size > 16 and len(data.train) // batch_size < STEPS_AN_EPOCH:
+        batch_size //= 2
+    return Recipe(batch_size=batch_size, crop_padding=data.resolution // 8, mirror=data.mirror)
+
+
+def rungs(epochs: int, reduction: int, resolution: int, train_fraction: float = 1.0) -> tuple[Fidelity, ...]:
+    """Return the fidelities of a search whose best candidates train for `epochs`: a cheap rung, then the full one."""
+    cheap = max(1, epochs // (2 * reduction))
+    lengths = sorted({cheap, epochs})
+    return tuple(Fidelity(epochs=n, train_fraction=train_fraction, resolution=resolution) for n in lengths)
