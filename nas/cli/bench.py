@@ -20,7 +20,7 @@ def cost_command(name: str, members: int, *, as_json: bool) -> None:
 
     space = load_space(name)
     task = space.target.task
-    rng = random.Random(0)  # noqa: S311 - a sample, not a secret
+    rng = random.Random(0)
     architectures = [space.decode(space.random(rng)) for _ in range(members)]
     for architecture in architectures:
         cost(architecture, task)  # fills the cache of blocks, as a running search has
@@ -30,14 +30,17 @@ def cost_command(name: str, members: int, *, as_json: bool) -> None:
         "build and trace (fvcore)": _median_seconds(lambda a: traced_count(build(a, task), task), architectures),
     }
     wrong = sum(
-        (expected := cost(a, task)).params != (found := traced_count(build(a, task), task))[0] or expected.macs != found[1]
+        (expected := cost(a, task)).params != (found := traced_count(build(a, task), task))[0]
+        or expected.macs != found[1]
         for a in architectures
     )
     speedup = seconds["build and trace (fvcore)"] / seconds["closed form"]
     if as_json:
         print_json({"space": name, "members": members, "seconds": seconds, "speedup": speedup, "disagreements": wrong})
         return
-    rows = [[step, f"{1e6 * value:,.0f} µs", f"{value / seconds['closed form']:,.0f}x"] for step, value in seconds.items()]
+    rows = [
+        [step, f"{1e6 * value:,.0f} µs", f"{value / seconds['closed form']:,.0f}x"] for step, value in seconds.items()
+    ]
     print_table(["median of one network", "time", "closed form = 1"], rows, title=f"{members} members of {name}")
     print(f"closed form and fvcore disagree on {wrong} of {members}")
 

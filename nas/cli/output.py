@@ -27,7 +27,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
     cells = [[_cell(value) for value in row] for row in rows]
     table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for i, column in enumerate(columns):
-        numeric = bool(cells) and all(row[i][:1].isdigit() or row[i][:1] in {"-", "–"} for row in cells)
+        numeric = bool(cells) and all(row[i][:1].isdigit() or row[i][:1] == "-" for row in cells)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         table.add_row(*map(Text, row))
@@ -36,7 +36,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
 
 def _cell(value: object) -> str:
     if value is None:
-        return "–"
+        return "-"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
@@ -51,7 +51,7 @@ def count(value: int) -> str:
 def quantity(name: str, value: float | None) -> str:
     """Return a measured quantity with the digits that it deserves."""
     if value is None:
-        return "–"
+        return "-"
     if name in PER_CENT:
         return f"{100 * value:.2f} %"
     if name in COUNTS:

@@ -92,7 +92,7 @@ def status_command(name: str, results: Path, storage: str | None, *, as_json: bo
 
 
 def _text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else "–" if value is None else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, list) else "-" if value is None else str(value)
 
 
 def front_command(
@@ -118,7 +118,9 @@ def front_command(
         table = rows(view.front, view)
         print(to_csv(table), end="") if as_csv else print_json(table)
     elif not view.front:
-        print(f"study {name}: the front is empty: no evaluated trial fits under {count(view.budget.params or 0)} params")
+        print(
+            f"study {name}: the front is empty: no evaluated trial fits under {count(view.budget.params or 0)} params"
+        )
     else:
         title = f"front of study {name} under {count(view.budget.params or 0)} params"
         print_front(view.front, [objective.name for objective in view.objectives], title)
@@ -144,7 +146,9 @@ def show_command(name: str, number: int, results: Path, storage: str | None, *, 
         print_json({**record.model_dump(mode="json"), "arch_id": record.arch_id, "blocks": _blocks(record, view)})
         return
     status = record.status(view.config.fidelities)
-    print(f"trial {record.number} of study {name}: {record.arch_id}, {status}" + f" ({record.error})" * bool(record.error))
+    print(
+        f"trial {record.number} of study {name}: {record.arch_id}, {status}" + f" ({record.error})" * bool(record.error)
+    )
     print(record.architecture.words())
     target = view.config.target
     title = f"on {target.dataset}: {target.resolution} px, {target.in_channels} channels, {target.num_classes} classes"
@@ -174,7 +178,12 @@ def _blocks(record: TrialRecord, view: StudyView) -> list[dict[str, object]]:
 def _print_measurements(measurements: tuple[Measurement, ...]) -> None:
     names = list(dict.fromkeys(name for measurement in measurements for name in measurement.metrics))
     rows = [
-        [m.fidelity.epochs, m.seed, *(quantity(name, m.metrics.get(name)) for name in names), f"{m.images_per_second:,.0f}"]
+        [
+            m.fidelity.epochs,
+            m.seed,
+            *(quantity(name, m.metrics.get(name)) for name in names),
+            f"{m.images_per_second:,.0f}",
+        ]
         for m in measurements
     ]
     print_table(["epochs", "seed", *names, "images/s"], rows)

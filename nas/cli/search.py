@@ -57,14 +57,14 @@ def _say_plan(prepared: Prepared) -> None:
     config, report = prepared.study.config, prepared.report
     cap = count(config.budget.params or 0)
     _say(
-        f"space {config.space_name}: {report.size:,} networks, {report.feasible_share:.0%} of random ones fit under {cap} "
-        f"parameters; smallest {count(report.smallest.params)}, largest {count(report.largest.params)}, "
+        f"space {config.space_name}: {report.size:,} networks, {report.feasible_share:.0%} of random ones fit under "
+        f"{cap} parameters; smallest {count(report.smallest.params)}, largest {count(report.largest.params)}, "
         f"the classifier takes {report.classifier_share:.0%} of the cap ({config.target.num_classes} classes)"
     )
     if report.idle_genes:
         _say(f"genes that never matter: {', '.join(report.idle_genes)}")
-    for plan, speed in prepared.plans.items():
-        _say(f"  {speed:8,.0f} images/s  {plan}")
+    for tried, speed in prepared.plans.items():
+        _say(f"  {speed:8,.0f} images/s  {tried}")
     plan = config.plan
     layout = "channels_last" if plan.channels_last else "contiguous"
     _say(f"training on {plan.device}: {plan.precision}, {layout}, {plan.threads} thread(s)")
@@ -72,5 +72,3 @@ def _say_plan(prepared: Prepared) -> None:
     verb = f"going on with study {config.name} at trial {done}" if prepared.is_resumed else f"new study {config.name}"
     rungs = " -> ".join(f"{rung.epochs} epochs" for rung in config.fidelities)
     _say(f"{verb}: {prepared.study.n_trials} trials, {rungs}, objectives {', '.join(config.objectives)}")
-
-

@@ -66,9 +66,9 @@ def run(
     while True:
         try:
             job = study.claim(accept)
-        except ExhaustedError as error:
+        except ExhaustedError as end:
             study.extend(0)
-            on_event(Exhausted(str(error)))
+            on_event(Exhausted(str(end)))
             continue
         if job is None:
             return
@@ -94,5 +94,3 @@ def _work(study: Study, job: Job, evaluate: Evaluator, on_event: Callable[[Event
     study.finish(job, measurement)
     on_event(Finished(job, measurement))
     return ""
-
-

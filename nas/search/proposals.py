@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence, Set
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from nas.budget import Budget
 from nas.errors import NasError
 from nas.feasibility import repair
+from nas.pareto import Direction
 from nas.space import Gene, GeneValue, SearchSpace
 from nas.value import derive_seed
 
@@ -21,7 +22,6 @@ SAMPLED_ATTEMPTS = 4
 """Proposals asked of the sampler before its last one is mutated instead."""
 MUTATED_ATTEMPTS = 60
 RANDOM_ATTEMPTS = 60
-
 
 
 def _tpe(seed: int) -> BaseSampler:
@@ -53,31 +53,56 @@ def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     return {gene.name: distribution(gene) for gene in space.genes}
 
 
+class Mirror:
+    """A study copied into memory, where samplers can be asked without writing what is then repaired or dropped."""
+
+    def __init__(self, directions: Sequence[Direction]) -> None:
+        self._study = optuna.create_study(directions=directions)
+        self._followed: set[int] = set()
+        self._running: dict[int, int] = {}
+
+    def follow(self, trials: Sequence[FrozenTrial]) -> None:
+        """Bring the copy up to date with the trials of the study."""
+        for trial in trials:
+            if trial.number not in self._followed:
+                self._followed.add(trial.number)
+                if not trial.state.is_finished():
+                    self._running[trial.number] = len(self._study.get_trials(deepcopy=False))
+                self._study.add_trial(_bare(trial))
+            elif trial.state.is_finished() and trial.number in self._running:
+                values = trial.values if trial.state == TrialState.COMPLETE else None
+                self._study.tell(self._running.pop(trial.number), values, state=trial.state)
+
+    def ask(self, sampler: BaseSampler, wanted: dict[str, BaseDistribution]) -> dict[str, GeneValue]:
+        """Return what `sampler` suggests next."""
+        self._study.sampler = sampler
+        trial = self._study.ask(wanted)
+        self._study.tell(trial, state=TrialState.FAIL)  # a suggestion is no trial
+        return dict(trial.params)
+
+
+def _bare(trial: FrozenTrial) -> FrozenTrial:
+    """Return the trial without its attributes, which no sampler of ours reads."""
+    return optuna.trial.create_trial(
+        state=trial.state, values=trial.values, params=trial.params, distributions=trial.distributions
+    )
+
+
 def propose(
-    trials: Sequence[FrozenTrial],
-    directions: Sequence[str],
-    space: SearchSpace,
-    budget: Budget,
-    *,
-    sampler: str,
-    seen: Set[str],
-    seed: int,
+    mirror: Mirror, space: SearchSpace, budget: Budget, *, sampler: str, seen: Set[str], seed: int
 ) -> dict[str, GeneValue]:
     """Return the canonical genotype of a member that fits and whose `arch_id` is not in `seen`.
 
-    The sampler is asked first, on a copy of the study in memory, so that nothing is written for what is then repaired
-    or dropped; then its last suggestion is mutated, one gene more every ten times; then members are drawn at random.
-    The result depends on the arguments alone. ExhaustedError, with the reason, at the bound.
+    The sampler is asked first; then its last suggestion is mutated, one gene more every ten times; then members are
+    drawn at random. The result depends on the mirrored trials and the seed. ExhaustedError, with the reason, at the
+    bound.
     """
-    rng = random.Random(derive_seed(seed, "mutate"))  # noqa: S311 - a search, not a secret
-    mirror = optuna.create_study(directions=directions)
-    mirror.add_trials(trials)
+    rng = random.Random(derive_seed(seed, "mutate"))
     wanted = distributions(space)
     suggestion: dict[str, GeneValue] = {}
     for attempt in range(SAMPLED_ATTEMPTS + MUTATED_ATTEMPTS + RANDOM_ATTEMPTS):
         if attempt < SAMPLED_ATTEMPTS:
-            mirror.sampler = SAMPLERS[sampler](derive_seed(seed, attempt, "propose"))
-            proposal = suggestion = dict(mirror.ask(wanted).params)
+            proposal = suggestion = mirror.ask(SAMPLERS[sampler](derive_seed(seed, attempt, "propose")), wanted)
         elif attempt < SAMPLED_ATTEMPTS + MUTATED_ATTEMPTS:
             proposal = _mutated(space, suggestion, 1 + (attempt - SAMPLED_ATTEMPTS) // 10, rng)
         else:

@@ -219,11 +219,11 @@ def _aimed(space: SearchSpace, data: Dataset, target: str) -> SearchSpace:
 
 def _typical(space: SearchSpace, budget: Budget, seed: int) -> Architecture:
     """Return the first random member that fits: the plan is measured on it."""
-    rng = random.Random(seed)  # noqa: S311 - a sample, not a secret
+    rng = random.Random(seed)
     members = (repair(space, space.random(rng), budget) for _ in range(100))
     member = next((member for member in members if member is not None), None)
     if member is None:
-        raise InputError(f"space {space.name!r}: none of 100 random members could be repaired under {budget.params:,} params")
+        raise InputError(
+            f"space {space.name!r}: none of 100 random members could be repaired under {budget.params:,} params"
+        )
     return space.decode(member)
-
-

@@ -20,7 +20,7 @@ from typing import Any, Self
 import filelock
 import optuna
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import TrialState, create_trial
 from pydantic import ValidationError
 
 from nas import pareto
@@ -28,8 +28,17 @@ from nas.architecture import Architecture
 from nas.errors import StudyError, unknown
 from nas.feasibility import genotype_cost
 from nas.records import SCHEMA_VERSION, Candidate, Fidelity, Measurement, StudyConfig, TrialRecord
+from nas.search.ledger import (
+    CANDIDATE,
+    ERROR,
+    MEASUREMENT,
+    PROMOTES,
+    WORKER,
+    StoredTrial,
+    read_trials,
+)
 from nas.search.promotion import next_promotion
-from nas.search.proposals import distributions, propose
+from nas.search.proposals import Mirror, distributions, propose
 from nas.search.storage import HEARTBEAT_SECONDS, sqlite_path
 from nas.search.worker_id import is_gone, worker_id
 from nas.space import SearchSpace
@@ -37,9 +46,7 @@ from nas.space_file import parse_space
 from nas.value import FrozenMap, derive_seed, explain
 from nas.view import StudyView
 
-CONFIG, BUDGET, CANDIDATE, MEASUREMENT, ERROR, WORKER, PROMOTES = (
-    f"nas:{name}" for name in ("config", "n_trials", "candidate", "measurement", "error", "worker", "promotes")
-)
+CONFIG, BUDGET = "nas:config", "nas:n_trials"
 RUNGS_SUFFIX = "/rungs"
 MISSING = {"minimize": math.inf, "maximize": -math.inf}
 """What Optuna is told of an objective that could not be measured: the worst there is."""
@@ -53,7 +60,8 @@ class Job:
     rung: int
     fidelity: Fidelity
     seed: int
-    trial: FrozenTrial
+    trial_id: int
+    trial_number: int
 
 
 class Study:
@@ -65,6 +73,7 @@ class Study:
         self.space: SearchSpace = replace(space, target=config.target)
         self.objectives = pareto.objectives(config.objectives)
         self._main, self._rungs, self._storage = main, rungs, storage
+        self._mirror = Mirror([objective.direction for objective in self.objectives])
 
     @classmethod
     def create(cls, storage: RDBStorage, config: StudyConfig, n_trials: int) -> Self:
@@ -84,7 +93,9 @@ class Study:
         """Return the study called `name`; StudyError when there is none, or a newer version wrote it."""
         known = study_names(storage)
         if name not in known:
-            raise StudyError(unknown("study", name, known) if known else f"unknown study {name!r}: the storage is empty")
+            raise StudyError(
+                unknown("study", name, known) if known else f"unknown study {name!r}: the storage is empty"
+            )
         main = optuna.load_study(study_name=name, storage=storage)
         rungs = optuna.load_study(study_name=name + RUNGS_SUFFIX, storage=storage)
         return cls(_read_config(name, main.user_attrs[CONFIG]), main, rungs, storage)
@@ -101,15 +112,15 @@ class Study:
 
     def extend(self, n_trials: int) -> None:
         """Set how many trials the study is to have; it never shrinks below what it has."""
-        self._main.set_user_attr(BUDGET, max(n_trials, len(self._counted())))
+        self._main.set_user_attr(BUDGET, max(n_trials, sum(trial.counts for trial in self._trials())))
 
     def records(self) -> tuple[TrialRecord, ...]:
         """Return what is known of every trial, in the order of their numbers, each with all its measurements."""
         promoted: dict[int, list[Measurement]] = defaultdict(list)
-        for trial in self._rungs.get_trials(deepcopy=False):
-            if MEASUREMENT in trial.user_attrs:
-                promoted[trial.user_attrs[PROMOTES][0]].append(_measurement(trial))
-        return tuple(_record(trial, promoted[trial.number]) for trial in self._counted())
+        for trial in self._promotions():
+            if trial.measurement is not None:
+                promoted[trial.promotes[0]].append(trial.measurement)
+        return tuple(_record(trial, promoted[trial.number]) for trial in self._trials() if trial.counts)
 
     def view(self) -> StudyView:
         """Return the study as its readers see it."""
@@ -128,17 +139,17 @@ class Study:
     def finish(self, job: Job, measurement: Measurement) -> None:
         """Write the measurement of a job; a diverged one is PRUNED for Optuna, so that samplers learn from it."""
         owner = self._owner(job)
-        self._storage.set_trial_user_attr(job.trial._trial_id, MEASUREMENT, measurement.model_dump_json())
+        self._storage.set_trial_user_attr(job.trial_id, MEASUREMENT, measurement.model_dump_json())
         if measurement.diverged:
-            owner.tell(job.trial.number, state=TrialState.PRUNED)
+            owner.tell(job.trial_number, state=TrialState.PRUNED)
         else:
             metrics = {**job.candidate.cost.model_dump(), **measurement.metrics}
-            owner.tell(job.trial.number, self._values(metrics))
+            owner.tell(job.trial_number, self._values(metrics))
 
     def fail(self, job: Job, error: str) -> None:
         """Record that a job could not be done, and why."""
-        self._storage.set_trial_user_attr(job.trial._trial_id, ERROR, error)
-        self._owner(job).tell(job.trial.number, state=TrialState.FAIL)
+        self._storage.set_trial_user_attr(job.trial_id, ERROR, error)
+        self._owner(job).tell(job.trial_number, state=TrialState.FAIL)
 
     @contextmanager
     def beating(self, job: Job) -> Iterator[None]:
@@ -147,9 +158,9 @@ class Study:
 
         def beat() -> None:
             while not stop.wait(HEARTBEAT_SECONDS):
-                self._storage.record_heartbeat(job.trial._trial_id)
+                self._storage.record_heartbeat(job.trial_id)
 
-        self._storage.record_heartbeat(job.trial._trial_id)
+        self._storage.record_heartbeat(job.trial_id)
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
         try:
@@ -166,26 +177,27 @@ class Study:
         path = sqlite_path(str(self._storage.url))
         return nullcontext() if path is None else filelock.FileLock(f"{path}.lock")
 
-    def _counted(self) -> list[FrozenTrial]:
-        """Return the trials that count: all but those whose worker was lost before it could say anything."""
-        trials = self._main.get_trials(deepcopy=False)
-        return [t for t in trials if t.state != TrialState.FAIL or ERROR in t.user_attrs]
+    def _trials(self) -> list[StoredTrial]:
+        return read_trials(self._storage, self._main.study_name)
+
+    def _promotions(self) -> list[StoredTrial]:
+        return read_trials(self._storage, self._rungs.study_name)
 
     def _values(self, metrics: dict[str, float]) -> list[float]:
         return [float(metrics.get(objective.name, MISSING[objective.direction])) for objective in self.objectives]
 
-    def _job(self, candidate: Candidate, rung: int, trial: FrozenTrial) -> Job:
+    def _job(self, candidate: Candidate, rung: int, trial_id: int, trial_number: int) -> Job:
         seed = derive_seed(self.config.seed, candidate.number, "train")
-        return Job(candidate, rung, self.config.fidelities[rung], seed, trial)
+        return Job(candidate, rung, self.config.fidelities[rung], seed, trial_id, trial_number)
 
     def _adopt(self) -> Job | None:
         """Take over a trial whose process is gone: same number, same seed, same result."""
-        for study in (self._rungs, self._main):
-            for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                if is_gone(trial.user_attrs.get(WORKER, "")):
-                    self._storage.set_trial_user_attr(trial._trial_id, WORKER, worker_id())
-                    rung = trial.user_attrs[PROMOTES][1] if study is self._rungs else 0
-                    return self._job(_candidate(trial), rung, trial)
+        for trials in (self._promotions(), self._trials()):
+            for trial in trials:
+                if trial.state == TrialState.RUNNING and is_gone(trial.attributes.get(WORKER, "")):
+                    self._storage.set_trial_user_attr(trial.trial_id, WORKER, worker_id())
+                    rung = trial.promotes[1] if PROMOTES in trial.attributes else 0
+                    return self._job(trial.candidate, rung, trial.trial_id, trial.number)
         for study in (self._main, self._rungs):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -194,50 +206,51 @@ class Study:
 
     def _promote(self) -> Job | None:
         records = self.records()
-        claimed = frozenset(
-            (trial.user_attrs[PROMOTES][0], trial.user_attrs[PROMOTES][1])
-            for trial in self._rungs.get_trials(deepcopy=False)
-            if trial.state != TrialState.FAIL or ERROR in trial.user_attrs
-        )
+        claimed = frozenset(trial.promotes for trial in self._promotions() if trial.counts)
         chosen = next_promotion(records, claimed, self.config.fidelities, self.objectives, self.config.reduction)
         if chosen is None:
             return None
         number, rung = chosen
-        record = next(record for record in records if record.number == number)
-        return self._start(self._rungs, record.candidate, rung, {PROMOTES: [number, rung]})
+        candidate = next(record.candidate for record in records if record.number == number)
+        return self._start(self._rungs, candidate, rung, promotes=chosen)
 
     def _propose(self, accept: Callable[[Architecture], object]) -> Job | None:
-        trials = self._counted()
-        if len(trials) >= self.n_trials:
+        trials = self._trials()
+        if sum(trial.counts for trial in trials) >= self.n_trials:
             return None
-        number = len(self._main.get_trials(deepcopy=False))
+        states = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
+        self._mirror.follow(self._main.get_trials(deepcopy=False, states=states))
         genotype = propose(
-            [trial for trial in trials if trial.state != TrialState.FAIL],
-            [objective.direction for objective in self.objectives],
+            self._mirror,
             self.space,
             self.config.budget,
             sampler=self.config.sampler,
-            seen={_candidate(trial).architecture.arch_id for trial in trials},
-            seed=derive_seed(self.config.seed, number, "propose"),
+            seen={trial.candidate.architecture.arch_id for trial in trials if trial.counts},
+            seed=derive_seed(self.config.seed, len(trials), "propose"),
         )
         architecture = self.space.decode(genotype)
         accept(architecture)
         cost = genotype_cost(self.space, genotype)
-        candidate = Candidate(number=number, genotype=FrozenMap(genotype), architecture=architecture, cost=cost)
-        return self._start(self._main, candidate, 0, {})
+        candidate = Candidate(number=len(trials), genotype=FrozenMap(genotype), architecture=architecture, cost=cost)
+        return self._start(self._main, candidate, 0)
 
-    def _start(self, study: optuna.Study, candidate: Candidate, rung: int, attrs: dict[str, Any]) -> Job:
-        """Write the claim: parameters, candidate and worker in one trial that is RUNNING from its first moment."""
-        before = len(study.get_trials(deepcopy=False))
-        study.add_trial(
-            create_trial(
-                state=TrialState.RUNNING,
-                params=dict(candidate.genotype),
-                distributions=distributions(self.space),
-                user_attrs={CANDIDATE: candidate.model_dump_json(), WORKER: worker_id(), **attrs},
-            )
+    def _start(
+        self, study: optuna.Study, candidate: Candidate, rung: int, promotes: tuple[int, int] | None = None
+    ) -> Job:
+        """Write the claim: parameters, candidate and worker in one trial that is RUNNING from its first moment.
+
+        A promotion repeats no parameters: samplers read those of the candidate.
+        """
+        attributes = {CANDIDATE: candidate.model_dump_json(), WORKER: worker_id()}
+        trial = create_trial(
+            state=TrialState.RUNNING,
+            params={} if promotes else dict(candidate.genotype),
+            distributions={} if promotes else distributions(self.space),
+            user_attrs=attributes | ({PROMOTES: promotes} if promotes else {}),
         )
-        return self._job(candidate, rung, study.get_trials(deepcopy=False)[before])
+        trial_id = self._storage.create_new_trial(study._study_id, template_trial=trial)
+        number = self._storage.get_trial_number_from_id(trial_id)
+        return self._job(candidate, rung, trial_id, number)
 
 
 def study_names(storage: RDBStorage) -> list[str]:
@@ -250,7 +263,8 @@ def _read_config(name: str, text: str) -> StudyConfig:
     version = json.loads(text).get("schema_version", 0)
     if version > SCHEMA_VERSION:
         raise StudyError(
-            f"study {name!r}: written by a newer version of nas (schema {version}, this one reads up to {SCHEMA_VERSION})"
+            f"study {name!r}: written by a newer version of nas "
+            f"(schema {version}, this one reads up to {SCHEMA_VERSION})"
         )
     try:
         return StudyConfig.model_validate_json(text)
@@ -258,19 +272,6 @@ def _read_config(name: str, text: str) -> StudyConfig:
         raise StudyError(f"study {name!r}: its configuration cannot be read: {explain(error)}") from None
 
 
-def _candidate(trial: FrozenTrial) -> Candidate:
-    """Return the candidate of a trial; its number is that of its trial among the candidates."""
-    candidate = Candidate.model_validate_json(trial.user_attrs[CANDIDATE])
-    number = trial.user_attrs[PROMOTES][0] if PROMOTES in trial.user_attrs else trial.number
-    return candidate if candidate.number == number else candidate.model_copy(update={"number": number})
-
-
-def _measurement(trial: FrozenTrial) -> Measurement:
-    return Measurement.model_validate_json(trial.user_attrs[MEASUREMENT])
-
-
-def _record(trial: FrozenTrial, promoted: list[Measurement]) -> TrialRecord:
-    first = [_measurement(trial)] if MEASUREMENT in trial.user_attrs else []
-    return TrialRecord.model_construct(
-        **dict(_candidate(trial)), measurements=(*first, *promoted), error=trial.user_attrs.get(ERROR, "")
-    )
+def _record(trial: StoredTrial, promoted: list[Measurement]) -> TrialRecord:
+    first = [] if trial.measurement is None else [trial.measurement]
+    return TrialRecord.model_construct(**dict(trial.candidate), measurements=(*first, *promoted), error=trial.error)

@@ -176,9 +176,7 @@ class _Run:
         self.network = place(network, plan).train()
         self.optimizer = make_optimizer(network, recipe)
         steps = fidelity.epochs * batch_count(len(self.images), recipe.batch_size)
-        self.schedule = LambdaLR(
-            self.optimizer, lambda step: learning_rate_factor(step, steps, recipe.warmup_fraction)
-        )
+        self.schedule = LambdaLR(self.optimizer, lambda step: learning_rate_factor(step, steps, recipe.warmup_fraction))
         average = get_ema_multi_avg_fn(recipe.ema_decay)
         self.averaged = AveragedModel(network, multi_avg_fn=average, use_buffers=True) if recipe.ema_decay else None
         self.seen = 0

@@ -1,0 +1,1 @@
+"""What a study found, for readers: the front as a page, its records as flat rows."""

@@ -1,0 +1,161 @@
+"""Which trials a plot of the front shows, in which group, on which axes, and what it says of each."""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from nas import pareto
+from nas.budget import Cost
+from nas.records import Fidelity, Status, TrialRecord
+from nas.report.quantities import INTERFERENCE_METRICS, measured, plural, quantity
+from nas.view import StudyView
+
+HOVER_WIDTH = 46
+"""Characters of a line of the architecture; more would not fit beside a point on a phone."""
+
+
+ROOM = 0.6
+"""Height for trials that are worse than all compared ones, over the height that the compared ones take up."""
+
+
+class Group(StrEnum):
+    """How a measured trial stands in its study, drawn faintest first."""
+
+    BROKEN = "diverged or failed later"
+    OVER_CAP = "over the cap"
+    STOPPED = "stopped early"
+    DOMINATED = "dominated"
+    FRONT = "on the front"
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """The names of the metrics that the plot shows."""
+
+    x: str
+    y: str
+    colour: str
+
+    @classmethod
+    def of(cls, view: StudyView) -> Axes:
+        """Return what reads best: up is the first maximised objective, right is a cost, colour the next objective."""
+        names = [objective.name for objective in view.objectives]
+        y = next((each.name for each in view.objectives if each.direction == "maximize"), names[0])
+        x = next(name for name in (*names, *Cost.model_fields) if name in Cost.model_fields and name != y)
+        colour = next(name for name in (*names, "interference", "val_accuracy") if name not in {x, y})
+        return cls(x, y, colour)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A trial with the values of the three axes; a colour of None was not measured."""
+
+    record: TrialRecord
+    group: Group
+    x: float
+    y: float
+    colour: float | None
+
+
+def candidates(view: StudyView, axes: Axes) -> list[Candidate]:
+    """Return the trials with a measurement, in the order of their numbers."""
+    front = {record.number for record in view.front}
+    compared = {record.number for record in view.compared}
+    shown = []
+    for record in sorted(view.records, key=lambda record: record.number):
+        metrics = record.metrics
+        x, y = measured(metrics, axes.x), measured(metrics, axes.y)
+        if record.best_fidelity is None or x is None or y is None:
+            continue
+        group = Group.FRONT if record.number in front else Group.DOMINATED
+        if record.number not in compared:
+            group = _outside(record, view)
+        shown.append(Candidate(record, group, x, y, measured(metrics, axes.colour)))
+    return shown
+
+
+def _outside(record: TrialRecord, view: StudyView) -> Group:
+    """Return the group of a trial that takes no part in the comparison."""
+    if record.status(view.config.fidelities) in {Status.DIVERGED, Status.FAILED}:
+        return Group.BROKEN
+    return Group.OVER_CAP if view.budget.violations(record.cost) else Group.STOPPED
+
+
+def trade_off(shown: Sequence[Candidate], axes: Axes) -> list[Candidate]:
+    """Return the front members that no other beats on the two axes alone, smallest x first."""
+    front = [candidate for candidate in shown if candidate.group is Group.FRONT]
+    points = [{axes.x: candidate.x, axes.y: candidate.y} for candidate in front]
+    best = (front[i] for i in pareto.front(points, pareto.objectives((axes.x, axes.y))))
+    return sorted(best, key=lambda candidate: (candidate.x, candidate.y))
+
+
+def extent(values: Iterable[float]) -> tuple[float, float]:
+    """Return the least and the greatest of `values`; 0 and 0 without any."""
+    known = sorted(values) or [0.0]
+    return known[0], known[-1]
+
+
+def focus(shown: Sequence[Candidate], axes: Axes) -> tuple[float, float]:
+    """Return the part of the y axis worth seeing first; it may be all of it.
+
+    Trials stopped early lie so far below the others that the front would be squeezed into a strip. The compared trials
+    take up at least `1 / (1 + ROOM)` of the height, and nothing better than them is left out.
+    """
+    lowest, highest = extent(candidate.y for candidate in shown)
+    low, high = extent(candidate.y for candidate in shown if candidate.group in {Group.FRONT, Group.DOMINATED})
+    if low == high:
+        return lowest, highest
+    room = ROOM * (high - low)
+    if pareto.DIRECTIONS[axes.y] == "maximize":
+        return max(lowest, low - room), highest
+    return lowest, min(highest, high + room)
+
+
+def fidelity_words(fidelity: Fidelity) -> str:
+    """Return a fidelity in words: ``12 epochs, 8 px`` and, when it is one, the fraction of the train split."""
+    fraction = f" on {100 * fidelity.train_fraction:.3g} % of train" * (fidelity.train_fraction < 1)
+    return f"{plural(fidelity.epochs, 'epoch')}{fraction}, {fidelity.resolution} px"
+
+
+def hover_text(candidate: Candidate, view: StudyView) -> str:
+    """Return all that is known of a trial in the little HTML that plotly reads; no other markup survives."""
+    record = candidate.record
+    blocks = (_facts(candidate, view), list(_metric_lines(record, view)), list(_architecture_lines(record)))
+    lines = [html.escape(line, quote=False) for block in blocks for line in ("", *block)][1:]
+    return "<br>".join([f"<b>{lines[0]}</b>", *lines[1:]])
+
+
+def _facts(candidate: Candidate, view: StudyView) -> list[str]:
+    record = candidate.record
+    done = [each for each in record.measurements if each.fidelity == record.best_fidelity and not each.diverged]
+    seeds = f", mean of {len(done)} seeds" * (len(done) > 1)
+    fidelity = fidelity_words(record.best_fidelity) if record.best_fidelity else ""
+    over = [str(violation) for violation in view.budget.violations(record.cost)]
+    return [f"trial {record.number}  {record.arch_id}", candidate.group.value, fidelity + seeds, *over]
+
+
+def _metric_lines(record: TrialRecord, view: StudyView) -> Iterator[str]:
+    """Yield objectives first, then cost, then the parts of interference, each with its unit."""
+    metrics = record.metrics
+    objectives = [objective.name for objective in view.objectives]
+    costs = [name for name in Cost.model_fields if name != "weight_bytes"]
+    parts = [name for name in INTERFERENCE_METRICS if name in metrics]
+    for name in dict.fromkeys(("val_accuracy", *objectives, *costs, "interference", *parts)):
+        words = quantity(name).words(measured(metrics, name))
+        cap = getattr(view.budget, name, None)
+        share = f" ({100 * metrics[name] / cap:.0f} % of the cap)" if cap else ""
+        yield f"{quantity(name).label}: {words}{share}"
+
+
+def stages(record: TrialRecord) -> list[str]:
+    """Return the architecture in words, one item for the stem, each stage and the head."""
+    return record.architecture.words().replace("/", " / ").split(" | ")
+
+
+def _architecture_lines(record: TrialRecord) -> Iterator[str]:
+    for stage in stages(record):
+        yield from textwrap.wrap(stage, HOVER_WIDTH, subsequent_indent="    ")

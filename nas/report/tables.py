@@ -1,0 +1,64 @@
+"""Records as flat rows, for CSV, JSON and data frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from nas.budget import Cost
+from nas.records import TrialRecord
+from nas.view import StudyView
+
+
+def rows(records: Sequence[TrialRecord], view: StudyView) -> list[dict[str, object]]:
+    """Return one row for each record, all with the same keys in the same order; None where nothing was measured.
+
+    `status`, `front` and `within_caps` are those of the view; metrics are means over the seeds at the fidelity that
+    the row names. Values are plain (str, int, float, bool), in the units of the records; genes are ``gene.<name>``.
+    """
+    front = {record.number for record in view.front}
+    flat = [_row(record, view, is_front=record.number in front) for record in records]
+    known = {key for row in flat for key in row}
+    keys = [key for key in _LEADING if key in known]
+    keys += sorted(key for key in known - set(keys) if not key.startswith("gene."))
+    keys += dict.fromkeys(key for row in flat for key in row if key.startswith("gene."))
+    return [{key: row.get(key) for key in keys} for row in flat]
+
+
+def to_csv(table: Sequence[Mapping[str, object]]) -> str:
+    r"""Return rows as CSV text (comma, ``\n``, one header line); empty text for no rows."""
+    if not table:
+        return ""
+    frame = pd.DataFrame(list(table), dtype=object)  # or whole numbers become floats where one is missing
+    return str(frame.to_csv(index=False, lineterminator="\n"))
+
+
+_LEADING = (
+    *("trial", "arch_id", "status", "front", "within_caps", "val_accuracy"),
+    *Cost.model_fields,
+    *("interference", "epochs", "train_fraction", "resolution", "seeds", "architecture", "error"),
+)
+"""The keys that come first, in this order; other metrics follow by name, then genes in the order of the space."""
+
+
+def _row(record: TrialRecord, view: StudyView, *, is_front: bool) -> dict[str, object]:
+    fidelity = record.best_fidelity
+    done = [each for each in record.measurements if each.fidelity == fidelity and not each.diverged]
+    row: dict[str, object] = dict(record.metrics)  # first: no metric may hide a fact about the trial
+    row |= {f"gene.{name}": value for name, value in record.genotype.items()}
+    row |= record.cost.model_dump()
+    row |= {
+        "trial": record.number,
+        "arch_id": record.arch_id,
+        "status": record.status(view.config.fidelities).value,
+        "front": is_front,
+        "within_caps": not view.budget.violations(record.cost),
+        "epochs": fidelity.epochs if fidelity else None,
+        "train_fraction": fidelity.train_fraction if fidelity else None,
+        "resolution": fidelity.resolution if fidelity else None,
+        "seeds": len(done),
+        "architecture": record.architecture.words(),
+        "error": record.error or None,
+    }
+    return row
