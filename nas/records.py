@@ -40,16 +40,16 @@ class Recipe(Value):
     """
 
     optimizer: Literal["sgd", "adamw"] = "adamw"
-    learning_rate: float = Field(default=4e-3, gt=0, description="peak, at batch size 128")
+    learning_rate: float = Field(default=8e-3, gt=0, description="peak, at batch size 128")
     weight_decay: float = Field(default=0.05, ge=0, description="on weight matrices only, not on norms and biases")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd (Nesterov)")
     batch_size: int = Field(default=128, ge=2)
     warmup_fraction: float = Field(default=0.15, ge=0, lt=1)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     ema_decay: float = Field(default=0.0, ge=0, lt=1, description="of the averaged weights; 0 keeps none")
-    crop_padding: int = Field(default=0, ge=0, description="pixels")
+    crop_padding: int = Field(default=0, ge=0, description="pixels at the data's own resolution")
     mirror: bool = Field(default=False, description="random horizontal flips")
-    cutout: int = Field(default=0, ge=0, description="side of the erased square, pixels; 0 erases nothing")
+    cutout: int = Field(default=0, ge=0, description="side of the erased square, likewise; 0: none")
 
 
 class Plan(Value):

@@ -66,7 +66,7 @@ def search(
     ] = None,
     study: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the study. [default: the space's]")] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs of the top rung; the first has a quarter. [default: 12]")
+        int | None, typer.Option(help="Epochs of the top rung; the first has a third. [default: 6]")
     ] = None,
     train_fraction: Annotated[
         float | None, typer.Option(help="Share of the train split to train on. [default: 1]")

@@ -23,13 +23,13 @@ class Display:
     def __init__(self, study: Study) -> None:
         self.study = study
         self.exhausted = ""
-        self._console = Console(stderr=True)
-        self._live = Live(console=self._console, refresh_per_second=4, get_renderable=self._panel)
         self._view: StudyView = study.view()
         self._started = time.monotonic()
         self._epochs_before = self._epochs_done()
         self._current = "starting"
         self._speed = 0.0
+        self._console = Console(stderr=True)
+        self._live = Live(console=self._console, refresh_per_second=4, get_renderable=self._panel)
 
     def __enter__(self) -> Self:
         """Start the panel, if this is a terminal."""

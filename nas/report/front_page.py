@@ -40,15 +40,12 @@ def write_front_page(path: Path, view: StudyView, *, notes: Sequence[str] = ()) 
 
     `notes` are lines of plain text for the reader, shown above the plot.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    page = front_html(view, notes=notes)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(front_html(view, notes=notes), encoding="utf-8", errors="replace")
-        partial.replace(path)
+        _write_whole(path, page)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def front_html(view: StudyView, *, notes: Sequence[str] = ()) -> str:
@@ -75,6 +72,15 @@ def front_html(view: StudyView, *, notes: Sequence[str] = ()) -> str:
 </body>
 </html>
 """
+
+
+def _write_whole(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        partial.write_text(text, encoding="utf-8", errors="replace")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _text(words: object) -> str:

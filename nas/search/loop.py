@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from nas.architecture import Architecture
 from nas.errors import NasError
 from nas.records import Measurement
@@ -12,6 +14,7 @@ from nas.search.evaluator import Evaluator
 from nas.search.proposals import ExhaustedError
 from nas.search.study import Job, Study
 from nas.training.loop import Progress
+from nas.value import explain
 
 MOST_FAILURES_IN_A_ROW = 3
 """After so many candidates that could not be evaluated the fault is not theirs."""
@@ -87,10 +90,16 @@ def _work(study: Study, job: Job, evaluate: Evaluator, on_event: Callable[[Event
                 job.candidate, job.fidelity, job.seed, lambda progress: on_event(EpochDone(job, progress))
             )
         except (NasError, RuntimeError, ValueError, ArithmeticError) as fault:
-            error = f"{type(fault).__name__}: {fault}".splitlines()[0]
+            error = _in_one_line(fault)
             study.fail(job, error)
             on_event(Finished(job, None, error))
             return error
     study.finish(job, measurement)
     on_event(Finished(job, measurement))
     return ""
+
+
+def _in_one_line(fault: Exception) -> str:
+    if isinstance(fault, ValidationError):  # its first line says only that something is wrong
+        return f"{fault.title.lower()}: {explain(fault)}"
+    return f"{type(fault).__name__}: {fault}".splitlines()[0]

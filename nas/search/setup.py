@@ -30,7 +30,7 @@ from nas.training.plan import measure_plan
 from nas.training.recipe import default_recipe, rungs
 
 DEFAULT_TRIALS = 48
-DEFAULT_EPOCHS = 12
+DEFAULT_EPOCHS = 6
 DEFAULT_REDUCTION = 2
 DEFAULT_VALIDATION_FRACTION = 0.2
 
@@ -52,11 +52,17 @@ class Prepared:
 
 
 def prepare(request: SearchRequest, tell: Callable[[str], None] = lambda _: None) -> Prepared:
-    """Return the study of a request, opened or newly made. InputError, in one line, for anything that cannot be."""
+    """Return the study of a request, opened or newly made. InputError, in one line, for anything that cannot be.
+
+    This process then runs with the threads of the study's plan.
+    """
     _check_name(request.name)
     folder = StudyFolder(request.results / request.name)
     url = request.storage or sqlite_url(folder.database)
-    return _resume(request, url, folder, tell) if _exists(url, request.name) else _create(request, url, folder, tell)
+    make = _resume if _exists(url, request.name) else _create
+    prepared = make(request, url, folder, tell)
+    torch.set_num_threads(prepared.study.config.plan.threads)
+    return prepared
 
 
 def _check_name(name: str) -> None:
@@ -85,7 +91,7 @@ def _create(request: SearchRequest, url: str, folder: StudyFolder, tell: Callabl
     space = _aimed(space, data, request.target or "space")
     report = preflight(space, budget, seed=seed)
     epochs = request.epochs or DEFAULT_EPOCHS
-    fidelities = rungs(epochs, DEFAULT_REDUCTION, data.resolution, request.train_fraction or 1.0)
+    fidelities = rungs(epochs, data.resolution, request.train_fraction or 1.0)
     recipe = default_recipe(data)
     folder.prepare()
     tell("measuring how training runs fastest here")

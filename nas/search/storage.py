@@ -17,6 +17,7 @@ from nas.errors import StudyError
 HEARTBEAT_SECONDS = 60
 GRACE_SECONDS = 300
 LOCK_TIMEOUT_SECONDS = 60
+NOT_A_URL = "storage: not a database URL; give sqlite:///FILE, postgresql://… or mysql://…"
 
 
 def sqlite_url(path: Path) -> str:
@@ -25,10 +26,15 @@ def sqlite_url(path: Path) -> str:
 
 
 def sqlite_path(url: str) -> Path | None:
-    """Return the file of a SQLite URL, None for other databases and for memory."""
-    parsed = make_url(url)
-    is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in {None, "", ":memory:"}
-    return Path(str(parsed.database)) if is_file else None
+    """Return the file of a SQLite URL, None for other databases; StudyError for what is no URL, or for memory."""
+    try:
+        parsed = make_url(url)
+        is_sqlite = parsed.get_backend_name() == "sqlite"
+    except (ArgumentError, NoSuchModuleError):
+        raise StudyError(NOT_A_URL) from None
+    if is_sqlite and parsed.database in {None, "", ":memory:"}:
+        raise StudyError(f"storage {shown(url)}: a database in memory ends with its process; give sqlite:///FILE")
+    return Path(str(parsed.database)) if is_sqlite else None
 
 
 def shown(url: str) -> str:
@@ -57,7 +63,7 @@ def open_storage(url: str, *, create: bool = False) -> RDBStorage:
                 grace_period=GRACE_SECONDS,
             )
     except (ArgumentError, NoSuchModuleError):
-        raise StudyError("storage: not a database URL; give sqlite:///FILE, postgresql://… or mysql://…") from None
+        raise StudyError(NOT_A_URL) from None
     except ImportError as error:
         raise StudyError(f"storage {shown(url)}: its driver is not installed: {error}") from None
     except OSError as error:

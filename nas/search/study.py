@@ -12,10 +12,10 @@ import math
 import threading
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import filelock
 import optuna
@@ -78,14 +78,11 @@ class Study:
     @classmethod
     def create(cls, storage: RDBStorage, config: StudyConfig, n_trials: int) -> Self:
         """Return a new study; StudyError when the name is taken."""
-        directions = [objective.direction for objective in pareto.objectives(config.objectives)]
-        try:
-            main = optuna.create_study(storage=storage, study_name=config.name, directions=directions)
-        except optuna.exceptions.DuplicatedStudyError:
-            raise StudyError(f"study {config.name!r} exists already in this storage") from None
-        rungs = optuna.create_study(storage=storage, study_name=config.name + RUNGS_SUFFIX, directions=directions)
-        main.set_user_attr(BUDGET, n_trials)
-        main.set_user_attr(CONFIG, config.model_dump_json())
+        with _exclusive(storage):
+            main = _new_study(storage, config.name, config.objectives)
+            rungs = _new_study(storage, config.name + RUNGS_SUFFIX, config.objectives)
+            main.set_user_attr(BUDGET, n_trials)
+            main.set_user_attr(CONFIG, config.model_dump_json())  # last: with it the study exists
         return cls(config, main, rungs, storage)
 
     @classmethod
@@ -116,10 +113,9 @@ class Study:
 
     def records(self) -> tuple[TrialRecord, ...]:
         """Return what is known of every trial, in the order of their numbers, each with all its measurements."""
-        promoted: dict[int, list[Measurement]] = defaultdict(list)
+        promoted: dict[int, list[StoredTrial]] = defaultdict(list)
         for trial in self._promotions():
-            if trial.measurement is not None:
-                promoted[trial.promotes[0]].append(trial.measurement)
+            promoted[trial.promotes[0]].append(trial)
         return tuple(_record(trial, promoted[trial.number]) for trial in self._trials() if trial.counts)
 
     def view(self) -> StudyView:
@@ -133,7 +129,7 @@ class Study:
         `accept` sees every new architecture before anything is written, and raises to refuse it.
         ExhaustedError when the space holds nothing new.
         """
-        with self._exclusive():
+        with _exclusive(self._storage):
             return self._adopt() or self._promote() or self._propose(accept)
 
     def finish(self, job: Job, measurement: Measurement) -> None:
@@ -171,11 +167,6 @@ class Study:
 
     def _owner(self, job: Job) -> optuna.Study:
         return self._rungs if job.rung else self._main
-
-    def _exclusive(self) -> Any:
-        """Return a lock on claiming; files only: processes that share a SQLite file share a machine."""
-        path = sqlite_path(str(self._storage.url))
-        return nullcontext() if path is None else filelock.FileLock(f"{path}.lock")
 
     def _trials(self) -> list[StoredTrial]:
         return read_trials(self._storage, self._main.study_name)
@@ -218,8 +209,7 @@ class Study:
         trials = self._trials()
         if sum(trial.counts for trial in trials) >= self.n_trials:
             return None
-        states = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
-        self._mirror.follow(self._main.get_trials(deepcopy=False, states=states))
+        self._mirror.follow(self._main.get_trials(deepcopy=False))
         genotype = propose(
             self._mirror,
             self.space,
@@ -259,6 +249,25 @@ def study_names(storage: RDBStorage) -> list[str]:
     return sorted(summary.study_name for summary in summaries if CONFIG in summary.user_attrs)
 
 
+def _exclusive(storage: RDBStorage) -> AbstractContextManager[object]:
+    """Return a lock on creating and claiming; files only: processes that share a SQLite file share a machine."""
+    path = sqlite_path(str(storage.url))
+    return nullcontext() if path is None else filelock.FileLock(f"{path}.lock")
+
+
+def _new_study(storage: RDBStorage, name: str, objectives: Sequence[str]) -> optuna.Study:
+    """Return an empty Optuna study; StudyError when there is one, but for what a killed process left of one."""
+    directions = [objective.direction for objective in pareto.objectives(objectives)]
+    try:
+        return optuna.create_study(storage=storage, study_name=name, directions=directions)
+    except optuna.exceptions.DuplicatedStudyError:
+        found = optuna.load_study(storage=storage, study_name=name)
+        if CONFIG in found.user_attrs or found.get_trials(deepcopy=False):
+            raise StudyError(f"study {name!r} exists already in this storage") from None
+    optuna.delete_study(storage=storage, study_name=name)
+    return optuna.create_study(storage=storage, study_name=name, directions=directions)
+
+
 def _read_config(name: str, text: str) -> StudyConfig:
     version = json.loads(text).get("schema_version", 0)
     if version > SCHEMA_VERSION:
@@ -272,6 +281,9 @@ def _read_config(name: str, text: str) -> StudyConfig:
         raise StudyError(f"study {name!r}: its configuration cannot be read: {explain(error)}") from None
 
 
-def _record(trial: StoredTrial, promoted: list[Measurement]) -> TrialRecord:
-    first = [] if trial.measurement is None else [trial.measurement]
-    return TrialRecord.model_construct(**dict(trial.candidate), measurements=(*first, *promoted), error=trial.error)
+def _record(trial: StoredTrial, promotions: list[StoredTrial]) -> TrialRecord:
+    """Return the record of a candidate: what its own trial and those of its promotions gave, or why one did not."""
+    attempts = (trial, *promotions)
+    measurements = tuple(each.measurement for each in attempts if each.measurement is not None)
+    error = next((each.error for each in attempts if each.error), "")
+    return TrialRecord.model_construct(**dict(trial.candidate), measurements=measurements, error=error)

@@ -31,9 +31,13 @@ def _exists(pid: int) -> bool:
 
 
 def _start_of(pid: int) -> str:
-    """Return when the process started, in clock ticks since boot; empty where /proc does not say."""
+    """Return when the process started, in clock ticks since boot; empty where /proc does not say.
+
+    Also empty for a process that has ended but that its parent did not wait for: it still has its number.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return ""
-    return stat.rpartition(")")[2].split()[19]
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] in {"Z", "X"} else fields[19]

@@ -153,7 +153,10 @@ def _execution(plan: Plan, seed: int) -> Iterator[None]:
     threads = torch.get_num_threads()
     devices = [torch.device(plan.device)] if plan.device.startswith("cuda") else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(derive_seed(seed, "layers"))
+        torch.default_generator.manual_seed(derive_seed(seed, "layers"))  # torch.manual_seed reseeds every GPU as well
+        for device in devices:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(derive_seed(seed, "layers"))
         torch.set_num_threads(plan.threads)
         try:
             yield
@@ -171,7 +174,10 @@ class _Run:
         self.images = resize(subset(data.train, fidelity.train_fraction, seed=SUBSET_SEED), fidelity.resolution)
         self.validation = resize(data.validation, fidelity.resolution)
         self.normaliser = Normaliser(data.mean, data.std)
-        self.augment = Augmentation(crop_padding=recipe.crop_padding, mirror=recipe.mirror, cutout=recipe.cutout)
+        shrink = fidelity.resolution / data.resolution
+        self.augment = Augmentation(
+            crop_padding=round(recipe.crop_padding * shrink), mirror=recipe.mirror, cutout=round(recipe.cutout * shrink)
+        )
         self.generator = torch.Generator(device=plan.device).manual_seed(derive_seed(seed, "data"))
         self.network = place(network, plan).train()
         self.optimizer = make_optimizer(network, recipe)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from nas.data.images import Dataset
 from nas.records import Fidelity, Recipe
 
-STEPS_AN_EPOCH = 32
+STEPS_AN_EPOCH = 16
 """Small data gets smaller batches, so that an epoch has at least this many steps."""
+
+CHEAPER = 3
+"""How many times longer the top rung is than the one below it."""
 
 
 def default_recipe(data: Dataset) -> Recipe:
@@ -19,8 +22,8 @@ def default_recipe(data: Dataset) -> Recipe:
     return Recipe(batch_size=batch_size, crop_padding=data.resolution // 8, mirror=data.mirror)
 
 
-def rungs(epochs: int, reduction: int, resolution: int, train_fraction: float = 1.0) -> tuple[Fidelity, ...]:
+def rungs(epochs: int, resolution: int, train_fraction: float = 1.0) -> tuple[Fidelity, ...]:
     """Return the fidelities of a search whose best candidates train for `epochs`: a cheap rung, then the full one."""
-    cheap = max(1, epochs // (2 * reduction))
+    cheap = max(1, epochs // CHEAPER)
     lengths = sorted({cheap, epochs})
     return tuple(Fidelity(epochs=n, train_fraction=train_fraction, resolution=resolution) for n in lengths)

@@ -1,0 +1,126 @@
+"""What a training measures, and that it measures the same whenever and wherever it runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from nas.architecture import Architecture
+from nas.budget import cost as cost_of
+from nas.errors import InputError
+from nas.pareto import DIRECTIONS
+from nas.records import Candidate, Fidelity, Measurement, Plan, Recipe
+from nas.search.evaluator import TrainingEvaluator
+from nas.search.loop import run
+from nas.search.study import Study
+from nas.value import derive_seed
+from tests.core.examples import TASK, architecture, block
+from tests.search.conftest import MakeStudy
+from tests.search.fakes import accept_all, digits_config, small_digits
+
+RUNG = Fidelity(epochs=1, resolution=8)
+RECIPE = Recipe(batch_size=32)
+
+
+@pytest.fixture
+def evaluate() -> TrainingEvaluator:
+    """Give an evaluator of a small part of digits."""
+    return TrainingEvaluator(small_digits(), RECIPE, Plan())
+
+
+def candidate(network: Architecture, number: int = 0) -> Candidate:
+    return Candidate(number=number, genotype={}, architecture=network, cost=cost_of(network, TASK))
+
+
+def quiet(_: object) -> None:
+    """Hear of an epoch."""
+
+
+def untimed(made: Measurement) -> Measurement:
+    """Return the measurement without what a clock said."""
+    metrics = {name: value for name, value in made.metrics.items() if name != "train_seconds"}
+    epochs = tuple(epoch.model_copy(update={"seconds": 0}) for epoch in made.epochs)
+    return made.model_copy(update={"metrics": metrics, "epochs": epochs, "train_seconds": 0, "images_per_second": 0})
+
+
+def test_every_metric_is_one_that_can_be_an_objective(evaluate: TrainingEvaluator) -> None:
+    made = evaluate(candidate(architecture(block("inverted", expansion=2.0))), RUNG, 0, quiet)
+    costs = {"params", "macs", "peak_activation_bytes"}
+    assert set(made.metrics) == set(DIRECTIONS) - costs
+    assert all(math.isfinite(value) for value in made.metrics.values())
+
+
+def test_a_measurement_says_how_it_was_made(evaluate: TrainingEvaluator) -> None:
+    fidelity, epochs = Fidelity(epochs=2, resolution=8), []
+    made = evaluate(candidate(architecture()), fidelity, 5, lambda progress: epochs.append(progress.last))
+    assert (made.fidelity, made.seed, made.epochs) == (fidelity, 5, tuple(epochs))
+    assert made.metrics["val_accuracy"] == made.epochs[-1].val_accuracy
+    assert made.train_seconds >= made.epochs[0].seconds
+    assert made.images_per_second > 0
+
+
+def test_a_network_without_a_pointwise_map_keeps_its_accuracy(evaluate: TrainingEvaluator) -> None:
+    made = evaluate(candidate(architecture(block("residual", expansion=1.0))), RUNG, 0, quiet)
+    assert "val_accuracy" in made.metrics
+    assert "interference" not in made.metrics
+
+
+def test_what_cannot_be_measured_leaves_the_accuracy(
+    evaluate: TrainingEvaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise InputError("layer 'stem': inputs are not finite")
+
+    monkeypatch.setattr("nas.search.evaluator.measure", fail)
+    made = evaluate(candidate(architecture()), RUNG, 0, quiet)
+    assert set(made.metrics) == {"train_loss", "train_seconds", "val_accuracy", "val_loss"}
+
+
+def test_a_divergence_is_a_measurement_without_metrics() -> None:
+    evaluate = TrainingEvaluator(small_digits(), Recipe(optimizer="sgd", learning_rate=1e30, batch_size=32), Plan())
+    made = evaluate(candidate(architecture()), RUNG, 0, quiet)
+    assert made.diverged
+    assert (made.epochs, dict(made.metrics)) == ((), {})
+
+
+def test_networks_are_built_for_the_data_and_not_for_the_target(evaluate: TrainingEvaluator) -> None:
+    network = evaluate.build(architecture(), Fidelity(epochs=1, resolution=8), 0)
+    assert network(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
+
+
+def test_a_seed_gives_one_measurement(evaluate: TrainingEvaluator) -> None:
+    first, second, other = (evaluate(candidate(architecture()), RUNG, seed, quiet) for seed in (1, 1, 2))
+    assert untimed(first) == untimed(second)
+    assert untimed(first).metrics != untimed(other).metrics
+
+
+def test_a_trial_alone_equals_the_trial_in_its_sequence(make_study: MakeStudy, evaluate: TrainingEvaluator) -> None:
+    study = make_study(3, given=digits_config())
+    run(study, evaluate, accept_all)
+    for record in reversed(study.records()):
+        alone = evaluate(record.candidate, RUNG, derive_seed(study.config.seed, record.number, "train"), quiet)
+        assert untimed(alone) == untimed(record.measurements[0])
+
+
+def test_a_trial_equals_itself_after_a_kill_and_a_resume(
+    make_study: MakeStudy, evaluate: TrainingEvaluator, as_dead_worker: Callable[[], None]
+) -> None:
+    study, whole = make_study(3, given=digits_config()), make_study(3, given=digits_config(name="whole"))
+
+    def killed(which: Candidate, fidelity: Fidelity, seed: int, on_epoch: Callable[[object], None]) -> Measurement:
+        made = evaluate(which, fidelity, seed, on_epoch)
+        if which.number == 1:
+            raise KeyboardInterrupt
+        return made
+
+    with pytest.raises(KeyboardInterrupt):
+        run(study, killed, accept_all)
+    as_dead_worker()
+    run(Study.open(study._storage, study.name), evaluate, accept_all)
+    run(whole, evaluate, accept_all)
+    for resumed, straight in zip(study.records(), whole.records(), strict=True):
+        assert resumed.candidate == straight.candidate
+        assert untimed(resumed.measurements[0]) == untimed(straight.measurements[0])
