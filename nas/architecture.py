@@ -6,9 +6,10 @@ feature map is at least 4x4; parameters do not change.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -84,7 +85,8 @@ class Architecture(Value):
         in_width, stages = self.stem.width, []
         for stage in self.stages:
             blocks = tuple(map(_normal_block, stage.blocks, stage.places(in_width)))
-            stages.append(stage.model_copy(update={"blocks": blocks}))
+            is_normal = all(map(operator.is_, blocks, stage.blocks))
+            stages.append(stage if is_normal else stage.model_copy(update={"blocks": blocks}))
             in_width = stage.width
         object.__setattr__(self, "stages", tuple(stages))  # the value is not yet visible to anyone
         if self.head.width == 0:
@@ -126,13 +128,18 @@ def _runs(stage: Stage) -> list[str]:
     return [f"{count}x {word}" for word, count in runs]
 
 
-@lru_cache(maxsize=65_536)
 def _normal_block(block: Block, place: Place) -> Block:
-    genes = family(block.family).genes
-    ignored = {name: field.default for name, field in Block.model_fields.items() if name not in {"family", *genes}}
-    if not place.keeps_shape:
-        ignored["skip"] = True
-    return block.model_copy(update=ignored)
+    """Return the block with its idle genes at their defaults; the same object when they are there already."""
+    idle = _idle_defaults(block.family, place.keeps_shape)
+    stray = {name: default for name, default in idle if getattr(block, name) != default}
+    return block.model_copy(update=stray) if stray else block
+
+
+@lru_cache
+def _idle_defaults(family_name: str, keeps_shape: bool) -> tuple[tuple[str, Any], ...]:
+    """Return the genes that a block of this family does not read, with their defaults."""
+    read = {"family", *family(family_name).genes} - (set() if keeps_shape else {"skip"})
+    return tuple((name, field.default) for name, field in Block.model_fields.items() if name not in read)
 
 
 def block_layers(block: Block, place: Place, stride: int) -> Layer:

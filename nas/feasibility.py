@@ -97,7 +97,7 @@ def _impossible(space: SearchSpace, violation: Violation, closest: Cost) -> str:
     least = getattr(closest, violation.name)
     return (
         f"cap: no member of space {space.name!r} fits under {violation.cap:,} {violation.name}; "
-        f"the closest member has {least:,} (counted with {space.target.num_classes} classes)"
+        f"its smallest member has {least:,} (counted with {space.target.num_classes} classes)"
     )
 
 

@@ -95,10 +95,12 @@ def depthwise(block: Block, width: int, stride: int = 1, *, act: bool = False) -
 
 
 def squeeze_excite(block: Block, width: int) -> SqueezeExcite | None:
-    """Return the gate of `se_ratio`, its squeeze rounded to a multiple of 8 as in MobileNetV3; None at ratio 0."""
+    """Return the gate of `se_ratio`, its squeeze a multiple of 8, at most 10 % down, as in MobileNetV3; None at 0."""
     if block.se_ratio == 0:
         return None
-    return SqueezeExcite(width, max(8, round(width * block.se_ratio / 8) * 8))
+    wanted = width * block.se_ratio
+    squeeze = max(8, int(wanted + 4) // 8 * 8)
+    return SqueezeExcite(width, squeeze if squeeze >= 0.9 * wanted else squeeze + 8)
 
 
 def skip_where_kept(block: Block, place: Place, branch: Chain) -> Chain | Parallel:

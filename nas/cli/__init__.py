@@ -33,6 +33,9 @@ def run(arguments: Sequence[str]) -> int:
         # Usage errors: typer carries their base class inside itself and exports only some of its children.
         if not hasattr(error, "format_message"):
             raise
+        if type(error).__name__ == "NoArgsIsHelpError":  # `nas` alone; the message is the help
+            print(error.format_message(), file=sys.stderr)
+            return error.exit_code  # type: ignore[attr-defined, no-any-return]
         return _complain(error.format_message(), error.exit_code)  # type: ignore[attr-defined]
     return code if isinstance(code, int) else 0
 

@@ -62,27 +62,28 @@ def search(
     ] = None,
     cap: Cap = None,
     trials: Annotated[
-        int | None, typer.Option(help="Trials of the study in all, over every run of it. [default: 48]")
+        int | None, typer.Option(metavar="N", help="Trials of the study in all, over every run of it. [default: 48]")
     ] = None,
     study: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the study. [default: the space's]")] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs of the top rung; the first has a third. [default: 6]")
+        int | None, typer.Option(metavar="N", help="Epochs of the top rung; the first has a third. [default: 6]")
     ] = None,
     train_fraction: Annotated[
-        float | None, typer.Option(help="Share of the train split to train on. [default: 1]")
+        float | None, typer.Option(metavar="SHARE", help="Share of the train split to train on. [default: 1]")
     ] = None,
     resolution: Annotated[
         int | None, typer.Option(metavar="PIXELS", help="Side of the images. [default: theirs]")
     ] = None,
     objectives: Annotated[
-        str | None, typer.Option(metavar="A,B,…", help="[default: val_accuracy,params,interference]")
+        str | None,
+        typer.Option(metavar="A,B,…", help="What to search for. [default: val_accuracy,params,interference]"),
     ] = None,
     target: Annotated[
         str | None,
         typer.Option(metavar="space|data", help="The task the cap is counted on. [default: space, as its file says]"),
     ] = None,
     sampler: Annotated[str | None, typer.Option(metavar="tpe|random", help="What proposes. [default: tpe]")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the study. [default: 0]")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of the study. [default: 0]")] = None,
     device: Annotated[str | None, typer.Option(metavar="cpu|cuda", help="Where to train. [default: cpu]")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch a published data set that is missing.")] = False,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out images that do not decode.")] = False,
@@ -200,7 +201,7 @@ def spaces_lint(
 @bench.command("cost")
 def bench_cost(
     space: Annotated[str, typer.Option(metavar="NAME|FILE", help="Whose members to count.")] = "nodepth",
-    members: Annotated[int, typer.Option(min=1, max=10_000, help="How many random members.")] = 20,
+    members: Annotated[int, typer.Option(metavar="N", min=1, max=10_000, help="How many random members.")] = 20,
     as_json: Json = False,
 ) -> None:
     """Time the closed-form cost against building the network and tracing it with fvcore."""

@@ -12,24 +12,26 @@ from nas.report.tables import rows
 from nas.search.loop import run
 from nas.search.request import SearchRequest
 from nas.search.setup import Prepared, prepare
+from nas.search.storage import shown
 
 
 def search_command(request: SearchRequest, *, as_json: bool) -> None:
     """Run a search to its end, or to Ctrl-C; either way the study is whole."""
-    prepared = prepare(request, _say)
-    _say_plan(prepared)
-    study = prepared.study
-    display = Display(study)
+    study = None
     try:
-        with display:
+        prepared = prepare(request, _say if sys.stderr.isatty() else lambda _: None)
+        study = prepared.study
+        _say_plan(prepared)
+        with Display(study) as display:
             run(study, prepared.evaluator, prepared.accept, display)
+        if display.exhausted:
+            _say(f"ended early: {display.exhausted}")
+        _present(prepared, request, as_json=as_json)
     except KeyboardInterrupt:
-        done = sum(1 for record in study.records() if record.measurements)
-        _say(f"stopped; {done} of {study.n_trials} trials are in the study. The same command goes on from here.")
+        done = sum(1 for record in study.records() if record.measurements) if study else 0
+        total = f" of {study.n_trials}" if study else ""
+        _say(f"stopped; {done}{total} trials are in the study. The same command goes on from here.")
         raise
-    if display.exhausted:
-        _say(f"ended early: {display.exhausted}")
-    _present(prepared, request, as_json=as_json)
 
 
 def _present(prepared: Prepared, request: SearchRequest, *, as_json: bool) -> None:
@@ -43,6 +45,7 @@ def _present(prepared: Prepared, request: SearchRequest, *, as_json: bool) -> No
     print_front(view.front, view.config.objectives, title=f"front of study {view.config.name}")
     best = view.best.number if view.best else view.front[0].number
     where = "" if str(request.results) == "results" else f" --results {request.results}"
+    where += f" --storage {shown(request.storage)}" if request.storage else ""
     print(f"the front as a page: {prepared.folder.front_page}")
     print(f"next: nas show {view.config.name} {best}{where}   (the most accurate network)")
     print(f"      nas search --study {view.config.name} --trials {2 * prepared.study.n_trials}{where}   (search on)")
@@ -61,6 +64,8 @@ def _say_plan(prepared: Prepared) -> None:
         f"{cap} parameters; smallest {count(report.smallest.params)}, largest {count(report.largest.params)}, "
         f"the classifier takes {report.classifier_share:.0%} of the cap ({config.target.num_classes} classes)"
     )
+    if skipped := prepared.evaluator.data.skipped:
+        _say(f"left out {skipped:,} images that cannot be read")
     if report.idle_genes:
         _say(f"genes that never matter: {', '.join(report.idle_genes)}")
     for tried, speed in prepared.plans.items():

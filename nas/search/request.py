@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.errors import InputError
+from nas.errors import InputError, unknown
 
 DEFAULT_SPACE = "digits"
+TARGETS = ("space", "data")
+"""What the cap is counted on: the target of the space's file, or the classes and the size of the data."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,15 @@ class SearchRequest:
     skip_broken: bool = False
 
     def __post_init__(self) -> None:
-        """Raise InputError for a number out of range."""
+        """Raise InputError for a number out of range, or an unknown target."""
         for name, least in (("trials", 1), ("epochs", 1), ("resolution", 4), ("seed", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"--{name} must be at least {least}, got {value}")
         if self.train_fraction is not None and not 0 < self.train_fraction <= 1:
             raise InputError(f"--train-fraction must be above 0 and at most 1, got {self.train_fraction}")
+        if self.target is not None and self.target not in TARGETS:
+            raise InputError(unknown("target", self.target, TARGETS))
 
     @property
     def name(self) -> str:

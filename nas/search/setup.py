@@ -25,7 +25,7 @@ from nas.search.request import DEFAULT_SPACE, SearchRequest
 from nas.search.storage import open_storage, sqlite_path, sqlite_url
 from nas.search.study import Study, study_names
 from nas.space import SearchSpace, Target
-from nas.space_file import load_space
+from nas.space_file import load_space, parse_space
 from nas.training.plan import measure_plan
 from nas.training.recipe import default_recipe, rungs
 
@@ -86,17 +86,20 @@ def _create(request: SearchRequest, url: str, folder: StudyFolder, tell: Callabl
     device = _device(request.device or "cpu")
     seed = request.seed or 0
     budget = Budget(params=parse_count(request.cap or space.target.cap, what="--cap"))
-    tell(f"reading {spec}")
-    data = _load(spec, request, seed, request.resolution)
-    space = _aimed(space, data, request.target or "space")
-    report = preflight(space, budget, seed=seed)
+    if request.target != "data":  # an impossible cap is refused before images are read for minutes
+        report = preflight(space, budget, seed=seed)
+    data = _load(spec, request, seed, request.resolution, tell)
+    if request.target == "data":
+        space = replace(space, target=_target_of(data, space))
+        report = preflight(space, budget, seed=seed)
     epochs = request.epochs or DEFAULT_EPOCHS
     fidelities = rungs(epochs, data.resolution, request.train_fraction or 1.0)
     recipe = default_recipe(data)
+    typical = _typical(space, budget, seed)
     folder.prepare()
     tell("measuring how training runs fastest here")
     task = Task(num_classes=data.num_classes, in_channels=data.in_channels, resolution=data.resolution)
-    plan, plans = measure_plan(_typical(space, budget, seed), task, recipe, device)
+    plan, plans = measure_plan(typical, task, recipe, device)
     config = StudyConfig(
         name=request.name,
         space_name=space.name,
@@ -124,13 +127,17 @@ def _resume(request: SearchRequest, url: str, folder: StudyFolder, tell: Callabl
     config = study.config
     _refuse_changes(request, study)
     spec = DataSpec.parse(request.data or config.data)
-    tell(f"reading {spec}")
-    data = _load(spec, request, config.seed, config.fidelities[-1].resolution)
+    data = _load(spec, request, config.seed, config.fidelities[-1].resolution, tell)
     if data.fingerprint != config.data_fingerprint:
         raise StudyError(
             f"study {study.name!r}: data: the images of {spec} are not those the study was started with "
             f"(fingerprint {data.fingerprint}, the study has {config.data_fingerprint})"
         )
+    if request.target is not None:
+        own = parse_space(config.space_text)
+        asked = _target_of(data, own) if request.target == "data" else own.target
+        _refuse_change(study, "target", has=_in_words(config.target), asked=_in_words(asked))
+    _device(config.plan.device)
     if request.trials is not None:
         study.extend(request.trials)
     folder.prepare()
@@ -151,6 +158,7 @@ def _refuse_changes(request: SearchRequest, study: Study) -> None:
         "train-fraction": request.train_fraction,
         "resolution": request.resolution,
         "sampler": request.sampler,
+        "device": request.device,
     }
     top = config.fidelities[-1]
     has = {
@@ -162,14 +170,24 @@ def _refuse_changes(request: SearchRequest, study: Study) -> None:
         "train-fraction": top.train_fraction,
         "resolution": top.resolution,
         "sampler": config.sampler,
+        "device": config.plan.device,
     }
     for field, value in asked.items():
-        if value is not None and value != has[field]:
-            difference = "" if field == "space" else f": the study has {_shown(has[field])}, asked was {_shown(value)}"
-            raise StudyError(
-                f"study {study.name!r}: a different {field} than it was started with{difference}; "
-                "give another --study name, or leave the option out to go on"
-            )
+        if value is not None:
+            _refuse_change(study, field, has=has[field], asked=value)
+
+
+def _refuse_change(study: Study, field: str, *, has: object, asked: object) -> None:
+    if asked != has:
+        difference = "" if field == "space" else f": the study has {_shown(has)}, asked was {_shown(asked)}"
+        raise StudyError(
+            f"study {study.name!r}: a different {field} than it was started with{difference}; "
+            "give another --study name, or leave the option out to go on"
+        )
+
+
+def _in_words(target: Target) -> str:
+    return f"{target.num_classes} classes, {target.in_channels}x{target.resolution}x{target.resolution} images"
 
 
 def _shown(value: object) -> str:
@@ -196,7 +214,10 @@ def _device(name: str) -> str:
     return name
 
 
-def _load(spec: DataSpec, request: SearchRequest, seed: int, resolution: int | None) -> Dataset:
+def _load(
+    spec: DataSpec, request: SearchRequest, seed: int, resolution: int | None, tell: Callable[[str], None]
+) -> Dataset:
+    tell(f"reading {spec}")
     return load_dataset(
         spec,
         seed=seed,
@@ -207,20 +228,15 @@ def _load(spec: DataSpec, request: SearchRequest, seed: int, resolution: int | N
     )
 
 
-def _aimed(space: SearchSpace, data: Dataset, target: str) -> SearchSpace:
-    """Return the space counted on its own target, or on the classes and size of the data."""
-    if target == "space":
-        return space
-    if target != "data":
-        raise InputError(unknown("target", target, ("space", "data")))
-    aim = Target(
+def _target_of(data: Dataset, space: SearchSpace) -> Target:
+    """Return the classes and the size of the data as a target, with the cap that the space proposes."""
+    return Target(
         dataset=data.name,
         num_classes=data.num_classes,
         in_channels=data.in_channels,
         resolution=data.resolution,
         cap=space.target.cap,
     )
-    return replace(space, target=aim)
 
 
 def _typical(space: SearchSpace, budget: Budget, seed: int) -> Architecture:

@@ -8,7 +8,8 @@ from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
-from sqlalchemy import event
+from optuna.storages._rdb.models import SCHEMA_VERSION, VersionInfoModel
+from sqlalchemy import event, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
@@ -61,7 +62,10 @@ def open_storage(url: str, *, create: bool = False) -> RDBStorage:
                 engine_kwargs=_engine_settings(is_sqlite=path is not None),
                 heartbeat_interval=HEARTBEAT_SECONDS,
                 grace_period=GRACE_SECONDS,
+                skip_compatibility_check=not create,  # by Alembic, a fifth of a second; `_check_schema` asks less
             )
+        if not create:
+            _check_schema(storage, shown(url))
     except (ArgumentError, NoSuchModuleError):
         raise StudyError(NOT_A_URL) from None
     except ImportError as error:
@@ -73,6 +77,17 @@ def open_storage(url: str, *, create: bool = False) -> RDBStorage:
     if path is not None:
         _tune_sqlite(storage)
     return storage
+
+
+def _check_schema(storage: RDBStorage, where: str) -> None:
+    """Raise StudyError when a version of Optuna that this one does not read laid the tables out."""
+    with storage.engine.connect() as connection:
+        found = connection.execute(select(VersionInfoModel.schema_version)).scalar()
+    if found is not None and found != SCHEMA_VERSION:
+        raise StudyError(
+            f"storage {where}: laid out by another Optuna (schema {found}, this one reads {SCHEMA_VERSION}); "
+            f"use the Optuna it was written with, or `optuna storage upgrade` if it is older"
+        )
 
 
 def _engine_settings(*, is_sqlite: bool) -> dict[str, Any]:

@@ -245,8 +245,7 @@ class Study:
 
 def study_names(storage: RDBStorage) -> list[str]:
     """Return the names of the studies of ours in a storage."""
-    summaries = optuna.get_all_study_summaries(storage, include_best_trial=False)
-    return sorted(summary.study_name for summary in summaries if CONFIG in summary.user_attrs)
+    return sorted(study.study_name for study in storage.get_all_studies() if CONFIG in study.user_attrs)
 
 
 def _exclusive(storage: RDBStorage) -> AbstractContextManager[object]:

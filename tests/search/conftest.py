@@ -13,15 +13,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy
 from optuna.storages import RDBStorage
+from PIL import Image
 from sqlalchemy.engine import URL, make_url
 
-from nas.records import StudyConfig
+from nas.records import Plan, StudyConfig
 from nas.search.storage import open_storage, sqlite_url
 from nas.search.study import Study
 from tests.core.examples import config
+from tests.search.fakes import TINY_SPACE
 
 SERVERS = {
     "postgresql": ("NAS_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"),
@@ -30,6 +33,7 @@ SERVERS = {
 """By database: the environment variable that says where a server is, and where it is looked for without one."""
 
 MakeStudy = Callable[..., Study]
+MakeFolder = Callable[..., Path]
 
 
 @pytest.fixture(scope="session", params=["sqlite", *SERVERS])
@@ -134,3 +138,41 @@ def as_dead_worker(monkeypatch: pytest.MonkeyPatch, dead_worker: str) -> Callabl
     """Sign claims with the identity of an ended process; the returned function goes back to the truth."""
     monkeypatch.setattr("nas.search.study.worker_id", lambda: dead_worker)
     return monkeypatch.undo
+
+
+@pytest.fixture
+def make_folder(tmp_path: Path) -> MakeFolder:
+    """Write class folders of small images of seeded noise below a folder, and return that."""
+
+    def make(name: str, classes: tuple[str, ...] = ("cat", "dog"), per_class: int = 20, seed: int = 0) -> Path:
+        rng = np.random.default_rng(seed)
+        for class_name in classes:
+            (tmp_path / name / class_name).mkdir(parents=True)
+            for i in range(per_class):
+                noise = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(noise).save(tmp_path / name / class_name / f"{i}.png")
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def tiny_space(tmp_path: Path) -> str:
+    """Give the path of the tiny space."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY_SPACE)
+    return str(path)
+
+
+@pytest.fixture
+def one_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train in the plainest way, without measuring for seconds which is the fastest."""
+    monkeypatch.setattr("nas.search.setup.measure_plan", lambda *_: (Plan(), {}))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep every test's decoded images to itself."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("NAS_CACHE", str(folder))
+    return folder

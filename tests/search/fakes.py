@@ -20,6 +20,7 @@ from tests.core.examples import config
 TINY_SPACE = """
 name = "tiny"
 [target]
+dataset = "digits"
 num_classes = 10
 in_channels = 1
 resolution = 8
