@@ -184,7 +184,8 @@ def measure(bench: Bench, seeds: list[int]) -> dict[str, dict[str, list[dict[str
         arms = {
             "nas search": kept(f"search-{seed}", lambda seed=seed: bench.search(seed)),
             "random": [
-                kept(f"random-{seed}-{i:02}", lambda seed=seed, i=i: bench.random_member(seed, i)) for i in range(TRIALS)
+                kept(f"random-{seed}-{i:02}", lambda seed=seed, i=i: bench.random_member(seed, i))
+                for i in range(TRIALS)
             ],
         }
         for arm, members in arms.items():
@@ -222,7 +223,9 @@ def report(table: dict[str, dict[str, list[dict[str, object]]]], bench: Bench) -
             )
     print(f"{'arm':18} {'at most':>8} {'mean %':>8} {'std':>6}  params")
     for row in rows:
-        print(f"{row['arm']:18} {row['at most']:>8} {row['val accuracy %, mean']:8.2f} {row['std'] or 0:6.2f}  {row['params']}")
+        print(
+            f"{row['arm']:18} {row['at most']:>8} {row['val accuracy %, mean']:8.2f} {row['std'] or 0:6.2f}  {row['params']}"
+        )
     return {
         "data": bench.data.name,
         "train images": round(TRAIN_FRACTION * len(bench.data.train)),

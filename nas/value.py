@@ -69,8 +69,12 @@ class FrozenMap(Mapping[str, T]):
 
 
 def canonical_json(value: Value) -> str:
-    """Return the one JSON text of `value`: keys sorted, no spaces, so equal values give equal text."""
-    return json.dumps(value.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """Return the one JSON text of `value`: keys sorted, no spaces, so equal values give equal text.
+
+    Fields at their defaults are left out: a field that is added later changes no text, and so no id.
+    """
+    content = value.model_dump(mode="json", exclude_defaults=True)
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest(text: str, length: int = 12) -> str:

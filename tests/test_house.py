@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -142,6 +143,12 @@ def test_every_module_says_what_it_is_for() -> None:
 def test_every_package_is_a_package() -> None:
     folders = {path.parent for path in FILES.values()}
     assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
+def test_every_package_is_shipped() -> None:
+    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    packages = {name for name, path in FILES.items() if path.name == "__init__.py"}
+    assert packages <= set(project["tool"]["setuptools"]["packages"])
 
 
 def test_every_pydantic_model_is_frozen() -> None:

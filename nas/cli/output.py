@@ -25,10 +25,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, tit
     """Print a table; numbers stand right. Not to a terminal, it is as wide as it needs to be."""
     console = Console(soft_wrap=True) if Console().is_terminal else Console(width=400, soft_wrap=True)
     cells = [[_cell(value) for value in row] for row in rows]
-    table = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=Text(title) if title else None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     for i, column in enumerate(columns):
         numeric = bool(cells) and all(row[i][:1].isdigit() or row[i][:1] == "-" for row in cells)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         table.add_row(*map(Text, row))
     console.print(table)

@@ -81,7 +81,7 @@ class Display:
         for name, value in (
             ("trials", f"{len(view.records)} of {self.study.n_trials} ({counts or 'none measured yet'})"),
             ("now", self._current),
-            ("best", f"{self._best()}, front of {len(view.front)}"),
+            ("best", f"{self._best().removeprefix('best ')}, front of {len(view.front)}"),
             ("speed", f"{self._speed:,.0f} images/s, {self._time_left()}"),
         ):
             table.add_row(Text(name, style="bold"), Text(value, overflow="ellipsis", no_wrap=True))

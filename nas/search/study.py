@@ -185,10 +185,17 @@ class Study:
         """Take over a trial whose process is gone: same number, same seed, same result."""
         for trials in (self._promotions(), self._trials()):
             for trial in trials:
-                if trial.state == TrialState.RUNNING and is_gone(trial.attributes.get(WORKER, "")):
+                if trial.state != TrialState.RUNNING or not is_gone(trial.attributes.get(WORKER, "")):
+                    continue
+                rung = trial.promotes[1] if PROMOTES in trial.attributes else 0
+                job = self._job(trial.candidate, rung, trial.trial_id, trial.number)
+                if trial.measurement is not None:  # killed after the result was written, before Optuna was told
+                    self.finish(job, trial.measurement)
+                elif trial.error:
+                    self.fail(job, trial.error)
+                else:
                     self._storage.set_trial_user_attr(trial.trial_id, WORKER, worker_id())
-                    rung = trial.promotes[1] if PROMOTES in trial.attributes else 0
-                    return self._job(trial.candidate, rung, trial.trial_id, trial.number)
+                    return job
         for study in (self._main, self._rungs):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
