@@ -1,4 +1,4 @@
-"""A search against random members and hand-made networks, at equal training cost, on Fashion-MNIST under 100k parameters.
+"""A search against random members and hand-made networks, at equal cost, on Fashion-MNIST under 100k parameters.
 
     python benchmarks/first_search.py fashion_mnist:PATH [--seeds 0 1 2] [--work results]
 
@@ -48,23 +48,22 @@ REDUCTION = 2
 RANDOM_EPOCHS = round(RUNGS[0] + RUNGS[1] / REDUCTION)
 """A search spends RUNGS[0] epochs on every trial and RUNGS[1] on one in REDUCTION: this is its mean."""
 
+
+def _stages(widths: tuple[int, ...], depths: tuple[int, ...]) -> dict[str, GeneValue]:
+    shape = {f"stage{i}.width": width for i, width in enumerate(widths, start=1)}
+    return shape | {f"stage{i}.depth": depth for i, depth in enumerate(depths, start=1)}
+
+
 HAND_MADE: dict[str, dict[str, GeneValue]] = {
-    "MobileNetV1-like": {"network.block": "separable", "stem.width": 8} | dict(zip(
-        [f"stage{i}.{key}" for key in ("width", "depth") for i in (1, 2, 3, 4)], (32, 48, 96, 128, 2, 2, 6, 2), strict=True
-    )),
-    "MobileNetV2-like": {"network.block": "inverted", "network.expansion": 6, "stem.width": 16} | dict(zip(
-        [f"stage{i}.{key}" for key in ("width", "depth") for i in (1, 2, 3, 4)], (16, 32, 64, 96, 1, 1, 1, 1), strict=True
-    )),
-    "ResNet-like": {"network.block": "residual", "network.expansion": 1, "stem.width": 8} | dict(zip(
-        [f"stage{i}.{key}" for key in ("width", "depth") for i in (1, 2, 3, 4)], (16, 32, 48, 48, 1, 1, 1, 1), strict=True
-    )),
-    "ConvNeXt-like": {
-        "network.block": "convnext", "network.expansion": 4, "network.kernel": 7, "network.activation": "gelu",
-        "network.norm": "layer", "stem.width": 8,
-    } | dict(zip(
-        [f"stage{i}.{key}" for key in ("width", "depth") for i in (1, 2, 3, 4)], (16, 16, 48, 64, 2, 2, 2, 2), strict=True
-    )),
-}  # fmt: skip
+    "MobileNetV1-like": {"network.block": "separable", "stem.width": 8} | _stages((32, 48, 96, 128), (2, 2, 6, 2)),
+    "MobileNetV2-like": {"network.block": "inverted", "network.expansion": 6, "stem.width": 16}
+    | _stages((16, 32, 64, 96), (1, 1, 1, 1)),
+    "ResNet-like": {"network.block": "residual", "network.expansion": 1, "stem.width": 8}
+    | _stages((16, 32, 48, 48), (1, 1, 1, 1)),
+    "ConvNeXt-like": {"network.block": "convnext", "network.expansion": 4, "network.kernel": 7, "stem.width": 8}
+    | {"network.activation": "gelu", "network.norm": "layer"}
+    | _stages((16, 16, 48, 64), (2, 2, 2, 2)),
+}
 """Members of `paper_cast` just under the cap, in the proportions of the networks they are named after."""
 
 
@@ -223,9 +222,8 @@ def report(table: dict[str, dict[str, list[dict[str, object]]]], bench: Bench) -
             )
     print(f"{'arm':18} {'at most':>8} {'mean %':>8} {'std':>6}  params")
     for row in rows:
-        print(
-            f"{row['arm']:18} {row['at most']:>8} {row['val accuracy %, mean']:8.2f} {row['std'] or 0:6.2f}  {row['params']}"
-        )
+        mean, spread = row["val accuracy %, mean"], row["std"] or 0
+        print(f"{row['arm']:18} {row['at most']:>8} {mean:8.2f} {spread:6.2f}  {row['params']}")
     return {
         "data": bench.data.name,
         "train images": round(TRAIN_FRACTION * len(bench.data.train)),
