@@ -14,6 +14,7 @@ import pytest
 
 import nas
 from nas.value import Value
+from tests import readme_tree
 
 ROOT = Path(nas.__file__).parent
 ORDER = [
@@ -211,3 +212,8 @@ def test_functions_are_short() -> None:
         for function in _functions(tree)
     }
     assert {name: length for name, length in lengths.items() if length > MOST_FUNCTION_LINES} == {}
+
+
+def test_the_readme_holds_the_tree_with_one_line_per_file() -> None:
+    readme = (ROOT.parent / "README.md").read_text()
+    assert readme_tree.tree() in readme, "put the output of `python -m tests.readme_tree` there"

@@ -69,7 +69,8 @@ def search(
         int | None, typer.Option(metavar="N", help="Epochs of the top rung; the first has a third. [default: 6]")
     ] = None,
     train_fraction: Annotated[
-        float | None, typer.Option(metavar="SHARE", help="Share of the train split to train on. [default: 1]")
+        float | None,
+        typer.Option(metavar="SHARE", help="Share of the train split used. [default: 10,000 images at most]"),
     ] = None,
     resolution: Annotated[
         int | None, typer.Option(metavar="PIXELS", help="Side of the images. [default: theirs]")

@@ -32,6 +32,8 @@ from nas.training.recipe import default_recipe, rungs
 DEFAULT_TRIALS = 48
 DEFAULT_EPOCHS = 6
 DEFAULT_REDUCTION = 2
+PROXY_IMAGES = 10_000
+"""Most images of an epoch unless asked for otherwise: a proxy ranks networks, it does not finish them."""
 DEFAULT_VALIDATION_FRACTION = 0.2
 
 
@@ -93,7 +95,8 @@ def _create(request: SearchRequest, url: str, folder: StudyFolder, tell: Callabl
         space = replace(space, target=_target_of(data, space))
         report = preflight(space, budget, seed=seed)
     epochs = request.epochs or DEFAULT_EPOCHS
-    fidelities = rungs(epochs, data.resolution, request.train_fraction or 1.0)
+    fraction = request.train_fraction or min(1.0, PROXY_IMAGES / len(data.train))
+    fidelities = rungs(epochs, data.resolution, round(fraction, 4))
     recipe = default_recipe(data)
     typical = _typical(space, budget, seed)
     folder.prepare()

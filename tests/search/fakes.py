@@ -76,7 +76,7 @@ def fake_measurement(candidate: Candidate, fidelity: Fidelity, seed: int) -> Mea
     """Return the formula's measurement, in whole thousandths: the same number on every machine."""
     noise = derive_seed(seed, fidelity.epochs) % 50
     accuracy = (100 * fidelity.epochs + candidate.cost.params // 4 + noise) / 1_000
-    interference = derive_seed(candidate.architecture.arch_id) % 1_000 / 1_000
+    interference = derive_seed(candidate.cost.params, candidate.cost.macs) % 1_000 / 1_000
     return Measurement(
         fidelity=fidelity,
         seed=seed,

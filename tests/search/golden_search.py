@@ -30,7 +30,6 @@ def golden_front(sampler: str, folder: Path) -> list[dict[str, object]]:
     return [
         {
             "number": record.number,
-            "arch_id": record.arch_id,
             "genotype": dict(record.genotype),
             "params": record.cost.params,
             "val_accuracy": record.metrics["val_accuracy"],

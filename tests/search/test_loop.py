@@ -166,7 +166,6 @@ def test_listeners_hear_of_every_step(make_study: MakeStudy) -> None:
     assert [event.error for event in events if isinstance(event, Finished)] == ["", "RuntimeError: no"]
 
 
-@pytest.mark.usefixtures("as_dead_worker")
 def test_the_next_process_takes_over_what_ctrl_c_interrupted(
     make_study: MakeStudy, as_dead_worker: Callable[[], None]
 ) -> None:
@@ -213,6 +212,27 @@ def test_an_interrupted_promotion_is_taken_over(make_study: MakeStudy, as_dead_w
     run(again(study), evaluator, accept_all)
     assert evaluator.seen[0][1] == HIGH.epochs
     assert statuses(study).count(Status.EVALUATED) == 2
+
+
+@pytest.mark.parametrize(("evaluator", "status"), [({}, Status.STOPPED_EARLY), ({0: ValueError()}, Status.FAILED)])
+def test_a_result_that_was_written_but_not_told_is_kept(
+    make_study: MakeStudy,
+    as_dead_worker: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    evaluator: dict[int, Exception],
+    status: Status,
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    study = make_study(1)
+    monkeypatch.setattr(study._main, "tell", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(study, FakeEvaluator(evaluator), accept_all)
+    as_dead_worker()
+    run(again(study), FakeEvaluator({0: TypeError("evaluated again")}), accept_all)
+    assert statuses(study) == [status]
+    assert study._main.trials[0].state.is_finished()
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

@@ -73,6 +73,14 @@ def test_the_request_decides(asked: dict[str, Any]) -> None:
     assert config.objectives == ("val_loss", "macs")
 
 
+def test_large_data_is_seen_in_part_unless_asked(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.search.setup.PROXY_IMAGES", 500)
+    fidelities = prepare(SearchRequest(**asked)).study.config.fidelities
+    assert [rung.train_fraction for rung in fidelities] == pytest.approx([500 / 1509] * 2, abs=1e-4)
+    whole = prepare(SearchRequest(**asked | {"study": "whole", "train_fraction": 1.0}))
+    assert {rung.train_fraction for rung in whole.study.config.fidelities} == {1.0}
+
+
 def test_the_same_request_goes_on_with_the_study(asked: dict[str, Any], prepared: Prepared) -> None:
     run(prepared.study, FakeEvaluator(), prepared.accept)
     again = prepare(SearchRequest(**asked))

@@ -41,7 +41,7 @@ def test_a_database_of_a_newer_optuna_is_refused(database: Path) -> None:
         connection.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
         connection.execute("UPDATE version_info SET schema_version = 99, library_version = '99.0'")
     connection.close()
-    assert "cannot be opened: " in refusal(sqlite_url(database))
+    assert "another Optuna (schema 99, this one reads " in refusal(sqlite_url(database))
 
 
 @pytest.mark.parametrize("url", ["nonsense", "", "sqlite", "oracle+nothing://host/db", "://"])
