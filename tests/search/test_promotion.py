@@ -53,9 +53,11 @@ def test_of_equals_the_first_is_promoted() -> None:
 
 
 def test_the_highest_rung_comes_first() -> None:
-    records = trials(0.3, 0.4, 0.5, 0.6)
-    high = [record(*each.measurements, measurement(0.7, HIGH), number=each.number) for each in records[2:]]
-    assert promote([*records[:2], *high], (2, 1), (3, 1), rungs=(LOW, HIGH, TOP)) == (2, 2)
+    *low, first, second = trials(0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+    high = [record(*each.measurements, measurement(0.7, HIGH), number=each.number) for each in (first, second)]
+    rungs = (LOW, HIGH, TOP)
+    assert promote([*low, *high], (4, 1), (5, 1), rungs=rungs) == (4, 2)
+    assert promote([*low, *high], (4, 1), (5, 1), (4, 2), rungs=rungs) == (3, 1)
 
 
 def test_a_study_of_one_rung_promotes_nobody() -> None:

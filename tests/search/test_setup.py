@@ -75,8 +75,9 @@ def test_the_request_decides(asked: dict[str, Any]) -> None:
 
 def test_large_data_is_seen_in_part_unless_asked(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nas.search.setup.PROXY_IMAGES", 500)
-    fidelities = prepare(SearchRequest(**asked)).study.config.fidelities
-    assert [rung.train_fraction for rung in fidelities] == pytest.approx([500 / 1509] * 2, abs=1e-4)
+    part = prepare(SearchRequest(**asked))
+    fraction = 500 / len(part.evaluator.data.train)
+    assert [rung.train_fraction for rung in part.study.config.fidelities] == pytest.approx([fraction] * 2, abs=1e-4)
     whole = prepare(SearchRequest(**asked | {"study": "whole", "train_fraction": 1.0}))
     assert {rung.train_fraction for rung in whole.study.config.fidelities} == {1.0}
 
