@@ -3,8 +3,8 @@
     python benchmarks/command_line.py [--trials 1000] [--repeats 5]
 
 The study is made by the real loop on a SQLite file, with an evaluator that answers at once with made-up numbers: what
-a trial costs here is all engine. Each command is timed as a whole process; `python -c "import optuna"` stands beside them,
-the least that reading an Optuna database takes. Writes `benchmarks/results/command_line.json`.
+a trial costs here is all engine. Each command is timed as a whole process; `python -c "import optuna"` stands beside
+them, the least that reading an Optuna database takes. Writes `benchmarks/results/command_line.json`.
 """
 
 from __future__ import annotations
