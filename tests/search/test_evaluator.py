@@ -16,6 +16,7 @@ from nas.records import Candidate, Fidelity, Measurement, Plan, Recipe
 from nas.search.evaluator import TrainingEvaluator
 from nas.search.loop import run
 from nas.search.study import Study
+from nas.training.loop import train
 from nas.value import derive_seed
 from tests.core.examples import TASK, architecture, block
 from tests.search.conftest import MakeStudy
@@ -95,6 +96,13 @@ def test_a_seed_gives_one_measurement(evaluate: TrainingEvaluator) -> None:
     first, second, other = (evaluate(candidate(architecture()), RUNG, seed, quiet) for seed in (1, 1, 2))
     assert untimed(first) == untimed(second)
     assert untimed(first).metrics != untimed(other).metrics
+
+
+def test_the_seed_decides_weights_and_order(evaluate: TrainingEvaluator) -> None:
+    network = evaluate.build(architecture(), RUNG, 3)
+    training = train(network, small_digits(), RECIPE, RUNG, Plan(), seed=3)
+    made = evaluate(candidate(architecture()), RUNG, 3, quiet)
+    assert made.metrics["val_loss"] == training.epochs[0].val_loss
 
 
 def test_a_trial_alone_equals_the_trial_in_its_sequence(make_study: MakeStudy, evaluate: TrainingEvaluator) -> None:
