@@ -60,7 +60,8 @@ def _database(server: URL, variable: str) -> Iterator[str]:
     try:
         yield server.set(database=name).render_as_string(hide_password=False)
     finally:
-        _execute(server, f"DROP DATABASE {name}")
+        force = " WITH (FORCE)" if server.get_backend_name() == "postgresql" else ""  # a failed test may be connected
+        _execute(server, f"DROP DATABASE {name}{force}")
 
 
 def _execute(server: URL, statement: str) -> None:

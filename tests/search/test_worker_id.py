@@ -60,7 +60,11 @@ def test_a_new_process_of_an_old_number_is_not_the_old_one() -> None:
     assert is_gone(f"{host}|{pid}|{int(started) - 1}")
 
 
-@pytest.mark.parametrize("worker", ["elsewhere|1|2", f"elsewhere|{os.getpid()}|0", "", f"{socket.gethostname()}|x|y"])
+@pytest.mark.parametrize(
+    "worker",
+    ["elsewhere|1|2", f"elsewhere|{os.getpid()}|0", "", f"{socket.gethostname()}|x|y"],
+    ids=["another host", "our pid on another host", "nobody", "no pid"],  # the same in every process of pytest-xdist
+)
 def test_nobody_is_declared_gone_on_a_guess(worker: str) -> None:
     assert not is_gone(worker)
 

@@ -49,6 +49,7 @@ def test_changes_that_pay_add_up(small: Architecture, monkeypatch: pytest.Monkey
 
 def test_measuring_leaves_threads_and_generators_alone(small: Architecture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plans, "SECONDS_EACH", 0.01)
+    torch.rand(1)
     state, threads = torch.get_rng_state(), torch.get_num_threads()
     measure_plan(small, DIGITS, Recipe())
     assert torch.equal(torch.get_rng_state(), state)
