@@ -113,10 +113,7 @@ class Study:
 
     def records(self) -> tuple[TrialRecord, ...]:
         """Return what is known of every trial, in the order of their numbers, each with all its measurements."""
-        promoted: dict[int, list[StoredTrial]] = defaultdict(list)
-        for trial in self._promotions():
-            promoted[trial.promotes[0]].append(trial)
-        return tuple(_record(trial, promoted[trial.number]) for trial in self._trials() if trial.counts)
+        return _records(self._trials(), self._promotions())
 
     def view(self) -> StudyView:
         """Return the study as its readers see it."""
@@ -130,7 +127,13 @@ class Study:
         ExhaustedError when the space holds nothing new.
         """
         with _exclusive(self._storage):
-            return self._adopt() or self._promote() or self._propose(accept)
+            trials, promotions = self._trials(), self._promotions()
+            if job := self._adopt(trials, promotions):
+                return job
+            if any(trial.state == TrialState.RUNNING for trial in (*trials, *promotions)):
+                self._reap()
+                trials, promotions = self._trials(), self._promotions()
+            return self._promote(trials, promotions) or self._propose(trials, accept)
 
     def finish(self, job: Job, measurement: Measurement) -> None:
         """Write the measurement of a job; a diverged one is PRUNED for Optuna, so that samplers learn from it."""
@@ -181,30 +184,32 @@ class Study:
         seed = derive_seed(self.config.seed, candidate.number, "train")
         return Job(candidate, rung, self.config.fidelities[rung], seed, trial_id, trial_number)
 
-    def _adopt(self) -> Job | None:
+    def _adopt(self, trials: list[StoredTrial], promotions: list[StoredTrial]) -> Job | None:
         """Take over a trial whose process is gone: same number, same seed, same result."""
-        for trials in (self._promotions(), self._trials()):
-            for trial in trials:
-                if trial.state != TrialState.RUNNING or not is_gone(trial.attributes.get(WORKER, "")):
-                    continue
-                rung = trial.promotes[1] if PROMOTES in trial.attributes else 0
-                job = self._job(trial.candidate, rung, trial.trial_id, trial.number)
-                if trial.measurement is not None:  # killed after the result was written, before Optuna was told
-                    self.finish(job, trial.measurement)
-                elif trial.error:
-                    self.fail(job, trial.error)
-                else:
-                    self._storage.set_trial_user_attr(trial.trial_id, WORKER, worker_id())
-                    return job
-        for study in (self._main, self._rungs):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                optuna.storages.fail_stale_trials(study)  # of hosts that stopped beating
+        for trial in (*promotions, *trials):
+            if trial.state != TrialState.RUNNING or not is_gone(trial.attributes.get(WORKER, "")):
+                continue
+            rung = trial.promotes[1] if PROMOTES in trial.attributes else 0
+            job = self._job(trial.candidate, rung, trial.trial_id, trial.number)
+            if trial.measurement is not None:  # killed after the result was written, before Optuna was told
+                self.finish(job, trial.measurement)
+            elif trial.error:
+                self.fail(job, trial.error)
+            else:
+                self._storage.set_trial_user_attr(trial.trial_id, WORKER, worker_id())
+                return job
         return None
 
-    def _promote(self) -> Job | None:
-        records = self.records()
-        claimed = frozenset(trial.promotes for trial in self._promotions() if trial.counts)
+    def _reap(self) -> None:
+        """Fail the trials of other hosts that stopped beating; new candidates and promotions take their place."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            for study in (self._main, self._rungs):
+                optuna.storages.fail_stale_trials(study)
+
+    def _promote(self, trials: list[StoredTrial], promotions: list[StoredTrial]) -> Job | None:
+        records = _records(trials, promotions)
+        claimed = frozenset(trial.promotes for trial in promotions if trial.counts)
         chosen = next_promotion(records, claimed, self.config.fidelities, self.objectives, self.config.reduction)
         if chosen is None:
             return None
@@ -212,8 +217,7 @@ class Study:
         candidate = next(record.candidate for record in records if record.number == number)
         return self._start(self._rungs, candidate, rung, promotes=chosen)
 
-    def _propose(self, accept: Callable[[Architecture], object]) -> Job | None:
-        trials = self._trials()
+    def _propose(self, trials: list[StoredTrial], accept: Callable[[Architecture], object]) -> Job | None:
         if sum(trial.counts for trial in trials) >= self.n_trials:
             return None
         self._mirror.follow(self._main.get_trials(deepcopy=False))
@@ -285,6 +289,14 @@ def _read_config(name: str, text: str) -> StudyConfig:
         return StudyConfig.model_validate_json(text)
     except ValidationError as error:
         raise StudyError(f"study {name!r}: its configuration cannot be read: {explain(error)}") from None
+
+
+def _records(trials: list[StoredTrial], promotions: list[StoredTrial]) -> tuple[TrialRecord, ...]:
+    """Return the records of the candidates that count, each with what its promotions gave."""
+    promoted: dict[int, list[StoredTrial]] = defaultdict(list)
+    for trial in promotions:
+        promoted[trial.promotes[0]].append(trial)
+    return tuple(_record(trial, promoted[trial.number]) for trial in trials if trial.counts)
 
 
 def _record(trial: StoredTrial, promotions: list[StoredTrial]) -> TrialRecord:
