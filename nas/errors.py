@@ -34,10 +34,6 @@ class StudyError(InputError):
     """A study does not exist, cannot be opened, or disagrees with what was asked."""
 
 
-class DivergedError(NasError):
-    """Training reached a non-finite loss; recorded, never retried."""
-
-
 class AuditError(NasError):
     """fvcore's count of the built network disagrees with the closed form, or exceeds the cap."""
 

@@ -10,7 +10,6 @@ and every tensor that a surrounding branch still needs are alive. Norms are fold
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -280,13 +279,3 @@ def _trace_parallel(layer: Parallel, channels: int, side: int, held: int, input_
     if layer.combine == "concat":
         peak = max(peak, alive + out_channels * out_side**2)
     return Trace(params, macs, peak, out_channels, out_side)
-
-
-def leaves(layer: Layer, visit: Callable[[Leaf], None]) -> None:
-    """Call `visit` on every leaf of `layer`, in the order of execution."""
-    match layer:
-        case Chain(inner) | Parallel(inner):
-            for _, child in inner:
-                leaves(child, visit)
-        case _:
-            visit(layer)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from torch import nn
 from torchvision.models.mobilenetv3 import InvertedResidual, InvertedResidualConfig
 
 from nas.blocks import FAMILIES, Block, Place
 from nas.blocks.block import middle_width, squeeze_excite
-from nas.layers import Act, Conv, Layer, Leaf, Norm, Parallel, SqueezeExcite, leaves
+from nas.layers import Act, Chain, Conv, Layer, Leaf, Norm, Parallel, SqueezeExcite
 from tests.core.examples import block
 
 LAYOUTS = [
@@ -39,9 +41,16 @@ def _word(leaf: Leaf) -> str:
 
 
 def _leaves(genes: Block, place: Place) -> list[Leaf]:
-    found: list[Leaf] = []
-    leaves(_layers(genes, place), found.append)
-    return found
+    return list(_flat(_layers(genes, place)))
+
+
+def _flat(layer: Layer) -> Iterator[Leaf]:
+    match layer:
+        case Chain(inner) | Parallel(inner):
+            for _, child in inner:
+                yield from _flat(child)
+        case _:
+            yield layer
 
 
 def _layers(genes: Block, place: Place) -> Layer:

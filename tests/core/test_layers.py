@@ -11,12 +11,10 @@ from nas.layers import (
     Conv,
     GlobalPool,
     Layer,
-    Leaf,
     Norm,
     Parallel,
     SqueezeExcite,
     chain,
-    leaves,
     residual,
     restride,
     trace,
@@ -85,9 +83,3 @@ def test_restride_keeps_the_params_and_the_unit_strides() -> None:
 
 def test_chain_leaves_out_what_is_none() -> None:
     assert chain(a=Conv(1, 1), b=None) == chain(a=Conv(1, 1))
-
-
-def test_leaves_come_in_the_order_of_execution() -> None:
-    seen: list[Leaf] = []
-    leaves(STRIDED, seen.append)
-    assert seen == [Conv(8, 8, 3, 2), Norm("batch", 8), Conv(8, 8, 5), Conv(8, 8, 1, 2)]
