@@ -15,10 +15,13 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
+
+from scipy.stats import spearmanr
 
 from nas.architecture import Architecture
 from nas.audit import audit
@@ -39,6 +42,8 @@ from nas.training.recipe import default_recipe
 from nas.value import FrozenMap, derive_seed
 
 RESULTS = Path(__file__).parent / "results" / "first_search"
+ENVIRONMENT = environment()
+"""Taken when the process starts: the clone may move on while it trains."""
 CAP = 100_000
 TRIALS = 40
 BINS = {"20k": 20_000, "50k": 50_000, "100k": 100_000}
@@ -138,6 +143,7 @@ class Bench:
                 "genotype": dict(record.genotype),
                 "params": record.cost.params,
                 "val_accuracy": record.metrics["val_accuracy"],
+                "first_rung_accuracy": record.measurements[0].metrics["val_accuracy"],
                 "interference": record.metrics.get("interference"),
                 "train_seconds": sum(m.train_seconds for m in record.measurements),
             }
@@ -157,14 +163,14 @@ class Bench:
         return self.space.canonical(first | HAND_MADE[name])
 
 
-def kept(name: str, make: object) -> object:
-    """Return the content of a result file, made first if it is not there."""
+def kept(name: str, make: Callable[[], object]) -> Any:
+    """Return the content of a result file, made first if it is not there; the file names the commit that made it."""
     path = RESULTS / f"{name}.json"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(make(), indent=1) + "\n")  # type: ignore[operator]
+        write_whole(path, json.dumps({"git_commit": ENVIRONMENT["git_commit"], "result": make()}, indent=1) + "\n")
         print(f"done: {name}", flush=True)
-    return json.loads(path.read_text())
+    return json.loads(path.read_text())["result"]
 
 
 def best_by_bin(members: Iterable[dict[str, object]]) -> dict[str, dict[str, object]]:
@@ -205,6 +211,15 @@ def measure(bench: Bench, seeds: list[int]) -> dict[str, dict[str, list[dict[str
     return table
 
 
+def rung_correlations(seeds: list[int]) -> list[float]:
+    """Return, for each finished search, Spearman's correlation of first and top rung among the promoted trials."""
+    searches = [json.loads((RESULTS / f"search-{seed}.json").read_text())["result"] for seed in seeds]
+    return [
+        round(float(spearmanr([m["first_rung_accuracy"] for m in s], [m["val_accuracy"] for m in s]).statistic), 2)
+        for s in searches
+    ]
+
+
 def report(table: dict[str, dict[str, list[dict[str, object]]]], bench: Bench) -> dict[str, object]:
     rows = []
     for arm, bins in table.items():
@@ -231,7 +246,7 @@ def report(table: dict[str, dict[str, list[dict[str, object]]]], bench: Bench) -
         "resolution": RESOLUTION,
         "rungs": RUNGS,
         "random epochs": RANDOM_EPOCHS,
-        "environment": environment(),
+        "environment": ENVIRONMENT,
         "rows": rows,
     }
 
@@ -244,6 +259,8 @@ def main() -> None:
     arguments = parser.parse_args()
     bench = Bench(DataSpec.parse(arguments.data), arguments.work)
     summary = report(measure(bench, arguments.seeds), bench)
+    summary["rung correlations"] = rung_correlations(arguments.seeds)
+    print("Spearman, first rung with top rung, by seed:", summary["rung correlations"])
     write_whole(RESULTS / "summary.json", json.dumps(summary, indent=1) + "\n")
 
 

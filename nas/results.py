@@ -79,13 +79,17 @@ def _version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """Return the commit of the clone this package runs from, None when it is installed elsewhere."""
+    """Return the commit of the clone this package runs from, `-dirty` if it was changed; None outside a clone."""
     folder = Path(__file__).parent.parent
     if not (folder / ".git").exists():
         return None
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=False, timeout=5
+            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=5,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -116,12 +116,13 @@ def test_the_button_brings_back_what_lies_outside(open_page: Open, view: StudyVi
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_follows_the_colours_of_the_screen(open_page: Open, view: StudyView, scheme: str) -> None:
+    from playwright.sync_api import expect
+
     page = open_page(view)
     page.emulate_media(color_scheme=scheme)
-    ground = "getComputedStyle(document.{}).backgroundColor"
     colour = {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 23, 26)"}[scheme]
-    assert page.evaluate(ground.format("body")) == colour
-    page.wait_for_function(f"{ground.format('querySelector(`#plot .main-svg`)')} === '{colour}'")
+    for part in ("body", "#plot .main-svg"):  # `expect` waits without eval, which the page's policy forbids
+        expect(page.locator(part).first).to_have_css("background-color", colour)
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 800)])
