@@ -9,14 +9,26 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from nas.blocks import FAMILIES, Block, Place, family
-from nas.blocks.block import Activation, Kernel, NormKind
+from nas.blocks.block import Activation, NormKind
 from nas.errors import SpaceError, unknown
-from nas.layers import Act, Chain, Classifier, Conv, GlobalPool, Layer, Norm, chain, restride
+from nas.layers import (
+    Act,
+    Chain,
+    Classifier,
+    Conv,
+    GlobalPool,
+    Layer,
+    Norm,
+    Pool,
+    SqueezeExcite,
+    chain,
+    restride,
+)
 from nas.value import Value, canonical_json, digest, explain
 
 SMALLEST_LAST_SIDE = 4
@@ -31,13 +43,33 @@ class Task(Value):
 
 
 class Stem(Value):
-    """One strided convolution with norm and activation."""
+    """One strided convolution with norm and activation, or what leading networks put there.
+
+    `first_width` puts a strided 3x3 convolution in front and shares the stride with it (TinyNeXt); an even `kernel` equal
+    to the stride cuts patches (ConvNeXt); `max_pool` takes half of the stride as 3x3 pooling (ResNet); `separable` adds
+    a 3x3 depthwise convolution and a linear 1x1, with squeeze-excite at `se_ratio` (EMO, EMOv2).
+    """
 
     width: int = Field(ge=1)
-    kernel: Kernel = 3
+    kernel: int = Field(default=3, ge=1, le=31)
     stride: Literal[1, 2, 4] = 2
     activation: Activation = "relu"
     norm: NormKind = "batch"
+    bias: bool = False
+    first_width: int = Field(default=0, ge=0)
+    max_pool: bool = False
+    separable: bool = False
+    se_ratio: float = Field(default=0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kernel % 2 == 0 and (self.kernel != self.stride or self.first_width or self.max_pool):
+            raise ValueError(f"kernel must be odd, or the stride for patches, got {self.kernel}")
+        if (self.first_width or self.max_pool) and self.stride == 1:
+            raise ValueError("first_width and max_pool need a stride to share, got stride 1")
+        if self.first_width and self.max_pool:
+            raise ValueError("first_width and max_pool cannot both take half of the stride")
+        return self
 
 
 class Stage(Value):
@@ -56,17 +88,43 @@ class Stage(Value):
         return blocks
 
     def places(self, in_width: int) -> list[Place]:
-        """Return where each block stands when the stage is given `in_width` channels."""
-        first = Place(in_width, self.width, self.stride)
-        return [first, *[Place(self.width, self.width, 1)] * (len(self.blocks) - 1)]
+        """Return where each block stands when the stage is given `in_width` channels.
+
+        Blocks of a family that grows share the widening that is left among the blocks that are left; one that strides
+        halves the width first, as between the blocks of DenseNet-BC (compression 0.5).
+        """
+        places, left, stride = [], len(self.blocks), self.stride
+        for block in self.blocks:
+            width = self.width
+            if family(block.family).grows and left > 1:
+                width = in_width // 2 if stride > 1 else in_width + (width - in_width) // left
+            places.append(Place(in_width, max(1, width), stride))
+            in_width, left, stride = places[-1].out_width, left - 1, 1
+        return places
 
 
 class Head(Value):
-    """An optional 1x1 convolution to `width` (0: none), global pooling, the classifier."""
+    """From the last feature map to the classifier.
+
+    [`map_norm`, `map_activation`], [1x1 convolution to `width` with norm and activation], global pooling, [`pool_norm`],
+    [linear layer to `hidden` with `hidden_norm` and activation], classifier. A width of 0 leaves a layer out.
+    """
 
     width: int = Field(default=0, ge=0)
     activation: Activation = "relu"
     norm: NormKind = "batch"
+    map_norm: NormKind = "none"
+    map_activation: Activation = "identity"
+    pool_norm: Literal["none", "layer"] = "none"
+    hidden: int = Field(default=0, ge=0)
+    hidden_norm: Literal["none", "batch"] = "none"
+
+    def normal(self) -> Head:
+        """Return the head with the fields at their defaults that nothing reads; itself when it is so already."""
+        idle = set() if self.width else {"norm"} if self.hidden else {"norm", "activation"}
+        idle |= set() if self.hidden else {"hidden_norm"}
+        stray = {name: Head.model_fields[name].default for name in idle}
+        return self.model_copy(update=stray) if any(getattr(self, key) != stray[key] for key in stray) else self
 
 
 class Architecture(Value):
@@ -83,14 +141,17 @@ class Architecture(Value):
     @model_validator(mode="after")
     def _normalise(self) -> Self:
         in_width, stages = self.stem.width, []
-        for stage in self.stages:
-            blocks = tuple(map(_normal_block, stage.blocks, stage.places(in_width)))
+        for i, stage in enumerate(self.stages, start=1):
+            places = stage.places(in_width)
+            for block, place in zip(stage.blocks, places, strict=True):
+                if fault := block_fault(block, place):
+                    raise ValueError(f"stage {i}: {fault}")
+            blocks = tuple(map(_normal_block, stage.blocks, places))
             is_normal = all(map(operator.is_, blocks, stage.blocks))
             stages.append(stage if is_normal else stage.model_copy(update={"blocks": blocks}))
             in_width = stage.width
         object.__setattr__(self, "stages", tuple(stages))  # the value is not yet visible to anyone
-        if self.head.width == 0:
-            object.__setattr__(self, "head", Head())
+        object.__setattr__(self, "head", self.head.normal())
         return self
 
     @cached_property
@@ -109,7 +170,7 @@ class Architecture(Value):
     def words(self) -> str:
         """Return the architecture in one line: widths, depths, families."""
         stages = (f"{'/'.join(_runs(stage))} w{stage.width} s{stage.stride}" for stage in self.stages)
-        head = (f"head w{self.head.width}",) if self.head.width else ()
+        head = tuple(f"head w{width}" for width in (self.head.width, self.head.hidden) if width)
         return " | ".join((f"stem w{self.stem.width}", *stages, *head))
 
 
@@ -128,18 +189,20 @@ def _runs(stage: Stage) -> list[str]:
     return [f"{count}x {word}" for word, count in runs]
 
 
+@lru_cache(maxsize=65_536)
+def block_fault(block: Block, place: Place) -> str | None:
+    """Return in words why `block` cannot stand at `place`; None when it can."""
+    fault = family(block.family).fault(block, place)
+    return fault and f"{block.family}: {fault}"
+
+
+@lru_cache(maxsize=65_536)
 def _normal_block(block: Block, place: Place) -> Block:
     """Return the block with its idle genes at their defaults; the same object when they are there already."""
-    idle = _idle_defaults(block.family, place.keeps_shape)
+    read = {"family", *family(block.family).reads(place)}
+    idle = ((name, field.default) for name, field in Block.model_fields.items() if name not in read)
     stray = {name: default for name, default in idle if getattr(block, name) != default}
     return block.model_copy(update=stray) if stray else block
-
-
-@lru_cache
-def _idle_defaults(family_name: str, keeps_shape: bool) -> tuple[tuple[str, Any], ...]:
-    """Return the genes that a block of this family does not read, with their defaults."""
-    read = {"family", *family(family_name).genes} - (set() if keeps_shape else {"skip"})
-    return tuple((name, field.default) for name, field in Block.model_fields.items() if name not in read)
 
 
 def block_layers(block: Block, place: Place, stride: int) -> Layer:
@@ -149,24 +212,56 @@ def block_layers(block: Block, place: Place, stride: int) -> Layer:
 
 
 def stem_layers(stem: Stem, in_channels: int, stride: int) -> Layer:
-    """Return the stem for images of `in_channels`."""
-    conv = Conv(in_channels, stem.width, stem.kernel, stem.stride)
+    """Return the stem for images of `in_channels`, the `stride` in effect shared by its layers."""
+    first_stride = min(stride, 2) if stem.first_width else 1
+    conv_stride = min(stride // first_stride, stem.stride // 2 if stem.max_pool else stem.stride)
+    conv = Conv(stem.first_width or in_channels, stem.width, stem.kernel, conv_stride, bias=stem.bias)
+    act = Act(stem.activation, stem.width)
     return chain(
-        conv=conv if stride == stem.stride else restride(conv, stride),
+        first=_stem_conv(stem, Conv(in_channels, stem.first_width, 3, first_stride)) if stem.first_width else None,
+        conv=conv,
         norm=Norm(stem.norm, stem.width),
-        act=Act(stem.activation, stem.width),
+        act=None if stem.separable and stem.se_ratio else act,  # EMO gates a linear stem
+        pool=Pool("max", 3, 2) if stem.max_pool and stride > conv_stride else None,
+        separable=_separable(stem) if stem.separable else None,
+    )
+
+
+def _stem_conv(stem: Stem, conv: Conv) -> Chain:
+    return chain(conv=conv, norm=Norm(stem.norm, conv.out_width), act=Act(stem.activation, conv.out_width))
+
+
+def _separable(stem: Stem) -> Chain:
+    width = stem.width
+    gate = SqueezeExcite(width, max(1, round(width * stem.se_ratio)), activation=stem.activation)
+    return chain(
+        depthwise=Conv(width, width, 3, groups=width),
+        norm=Norm(stem.norm, width),
+        act=Act(stem.activation, width),
+        squeeze_excite=gate if stem.se_ratio else None,
+        project=Conv(width, width),
     )
 
 
 def head_layers(head: Head, in_width: int, num_classes: int) -> Chain:
-    """Return the head: widening if any, pooling, classifier."""
+    """Return the head for `num_classes`."""
+    pooled = head.width or in_width
     widen = chain(
         conv=Conv(in_width, head.width), norm=Norm(head.norm, head.width), act=Act(head.activation, head.width)
     )
+    hidden = chain(
+        conv=Conv(pooled, head.hidden, bias=head.hidden_norm == "none"),
+        norm=None if head.hidden_norm == "none" else Norm(head.hidden_norm, head.hidden),
+        act=Act(head.activation, head.hidden),
+    )
     return chain(
+        map_norm=None if head.map_norm == "none" else Norm(head.map_norm, in_width),
+        map_act=None if head.map_activation == "identity" else Act(head.map_activation, in_width),
         widen=widen if head.width else None,
         pool=GlobalPool(),
-        classifier=Classifier(head.width or in_width, num_classes),
+        pool_norm=None if head.pool_norm == "none" else Norm(head.pool_norm, pooled),
+        hidden=hidden if head.hidden else None,
+        classifier=Classifier(head.hidden or pooled, num_classes),
     )
 
 

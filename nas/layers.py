@@ -3,15 +3,18 @@
 A layer is a frozen value. Leaves state their parameters, their multiply-accumulates and the shape they give;
 `Chain` and `Parallel` put leaves together. Maps are square, so a shape is (channels, side).
 
-Memory model of `peak_activation_elements`: layers run one after another; while a leaf runs, its input, its output
-and every tensor that a surrounding branch still needs are alive. Norms are folded and activations run in place.
+Memory model of `peak_activation_elements`: layers run one after another; while a leaf runs, its input, its output,
+what it works with inside, and every tensor that a surrounding branch still needs are alive. Norms are folded,
+activations run in place, slices of channels are views, and branches are combined into a tensor of their own.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from dataclasses import dataclass, replace
 from typing import Literal
+
+from nas.errors import SpaceError
 
 ACTIVATIONS = (
     "relu",
@@ -47,9 +50,13 @@ class Leaf(ABC):
         """Multiply-accumulates of convolutions and matrix products for one image with a map of `side`."""
         return 0
 
-    @abstractmethod
+    def working_elements(self, side: int) -> int:  # noqa: ARG002 - most layers need nothing but input and output
+        """Elements alive at once inside the layer, apart from its input and output."""
+        return 0
+
     def out(self, channels: int, side: int) -> tuple[int, int]:
-        """Return (channels, side) of the output."""
+        """Return (channels, side) of the output: those of the input, unless a layer says otherwise."""
+        return channels, side
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +72,8 @@ class Conv(Leaf):
 
     @property
     def padding(self) -> int:
-        """Zeros on each side of an odd kernel, which give ceil(side / stride); none for the patches of an even one."""
-        return (self.kernel - 1) // 2 if self.kernel % 2 else 0
+        """Zeros on each side: ceil(side / stride) for odd kernels; none for patches, where kernel = stride."""
+        return (self.kernel - 1) // 2 if self.kernel % 2 else max(0, self.kernel - self.stride) // 2
 
     @property
     def params(self) -> int:
@@ -74,8 +81,11 @@ class Conv(Leaf):
         return self.out_width * (self.in_width // self.groups * self.kernel**2 + self.bias)
 
     def out(self, channels: int, side: int) -> tuple[int, int]:  # noqa: ARG002
-        """Return the width of the convolution and the shrunken side."""
-        return self.out_width, (side + 2 * self.padding - self.kernel) // self.stride + 1
+        """Return the width of the convolution and the shrunken side; SpaceError when nothing would be left."""
+        out_side = (side + 2 * self.padding - self.kernel) // self.stride + 1
+        if out_side < 1:
+            raise SpaceError(f"the map would vanish: {side}x{side} under a {self.kernel}x{self.kernel} convolution")
+        return self.out_width, out_side
 
     def macs(self, side: int) -> int:
         """One multiply-accumulate for each weight at each output position."""
@@ -89,6 +99,7 @@ class Norm(Leaf):
 
     kind: str
     width: int
+    most_groups: int = NORM_GROUPS
 
     in_place = True
 
@@ -99,12 +110,8 @@ class Norm(Leaf):
 
     @property
     def groups(self) -> int:
-        """Groups of a group norm: the largest divisor of the width up to `NORM_GROUPS`."""
-        return next(n for n in range(min(NORM_GROUPS, self.width), 0, -1) if self.width % n == 0)
-
-    def out(self, channels: int, side: int) -> tuple[int, int]:
-        """Return the shape unchanged."""
-        return channels, side
+        """Groups of a group norm: the largest divisor of the width up to `most_groups`."""
+        return next(n for n in range(min(self.most_groups, self.width), 0, -1) if self.width % n == 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,33 +128,85 @@ class Act(Leaf):
         """Scale and shift of SoLU's LayerNorm, else nothing."""
         return 2 * self.width if self.kind == "solu" else 0
 
-    def out(self, channels: int, side: int) -> tuple[int, int]:
-        """Return the shape unchanged."""
-        return channels, side
-
 
 @dataclass(frozen=True, slots=True)
 class SqueezeExcite(Leaf):
-    """Channel gates from the pooled map: width -> squeeze, relu, -> width, gate (Hu et al. 2018)."""
+    """Channel gates from the pooled map: width -> squeeze, [norm], activation, -> width, gate (Hu et al. 2018)."""
 
     width: int
     squeeze: int
-    gate: str = "sigmoid"
+    gate: Literal["sigmoid", "hardsigmoid"] = "sigmoid"
+    activation: str = "relu"
+    norm: str = "none"
 
     in_place = True
 
     @property
     def params(self) -> int:
-        """Two 1x1 convolutions with biases."""
-        return 2 * self.width * self.squeeze + self.width + self.squeeze
+        """Two 1x1 convolutions: with biases, or with a norm in between and none."""
+        biases = self.width + self.squeeze if self.norm == "none" else 2 * self.squeeze
+        return 2 * self.width * self.squeeze + biases
 
     def macs(self, side: int) -> int:  # noqa: ARG002 - the gates are computed on one pooled position
         """Two matrix products on the pooled vector."""
         return 2 * self.width * self.squeeze
 
+
+@dataclass(frozen=True, slots=True)
+class LayerScale(Leaf):
+    """A learned factor for each channel, `initial` at the start (Touvron et al. 2021, CaiT, section 2.2)."""
+
+    width: int
+    initial: float
+
+    in_place = True
+
+    @property
+    def params(self) -> int:
+        """One for each channel."""
+        return self.width
+
+
+@dataclass(frozen=True, slots=True)
+class Narrow(Leaf):
+    """The channels from `start` to `start` + `width`: a view."""
+
+    start: int
+    width: int
+
+    in_place = True
+
+    def out(self, channels: int, side: int) -> tuple[int, int]:  # noqa: ARG002
+        """Return fewer channels."""
+        return self.width, side
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelShuffle(Leaf):
+    """Channels of `groups` interleaved, so that groups mix (Zhang et al. 2018, ShuffleNet, figure 1)."""
+
+    groups: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pool(Leaf):
+    """The largest, or the mean, of each window; strided by `stride`, and gone when the stride is dropped."""
+
+    kind: Literal["max", "mean"]
+    kernel: int
+    stride: int
+
+    @property
+    def padding(self) -> int:
+        """Cells on each side of an odd window, which give ceil(side / stride)."""
+        return (self.kernel - 1) // 2
+
     def out(self, channels: int, side: int) -> tuple[int, int]:
-        """Return the shape unchanged."""
-        return channels, side
+        """Return the shrunken side; SpaceError when nothing would be left."""
+        out_side = (side + 2 * self.padding - self.kernel) // self.stride + 1
+        if out_side < 1:
+            raise SpaceError(f"the map would vanish: {side}x{side} under a {self.kernel}x{self.kernel} pooling")
+        return channels, out_side
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +220,7 @@ class GlobalPool(Leaf):
 
 @dataclass(frozen=True, slots=True)
 class Classifier(Leaf):
-    """The last linear layer, on a pooled vector."""
+    """The last linear layer, on a pooled map."""
 
     in_width: int
     num_classes: int
@@ -195,7 +254,15 @@ class Parallel:
     combine: Literal["add", "multiply", "concat"] = "add"
 
 
-Layer = Leaf | Chain | Parallel
+@dataclass(frozen=True, slots=True)
+class AtMultiple:
+    """A layer run on the map stretched to a multiple of `multiple`, and shrunk back, bilinearly (as in MobileViT)."""
+
+    layer: Layer
+    multiple: int
+
+
+Layer = Leaf | Chain | Parallel | AtMultiple
 
 
 def chain(**layers: Layer | None) -> Chain:
@@ -215,7 +282,11 @@ def restride(layer: Layer, stride: int) -> Layer:
             return Chain(tuple((name, restride(inner, stride)) for name, inner in layers))
         case Parallel(branches):
             return replace(layer, branches=tuple((name, restride(inner, stride)) for name, inner in branches))
-        case Conv() if layer.stride > 1:
+        case AtMultiple(inner):
+            return replace(layer, layer=restride(inner, stride))
+        case Pool() if stride == 1:
+            return Chain(())
+        case Conv() | Pool() if layer.stride > 1:
             return replace(layer, stride=stride)
         case _:
             return layer
@@ -244,9 +315,11 @@ def _trace(layer: Layer, channels: int, side: int, *, held: int, input_held: boo
             return _trace_chain(layers, channels, side, held, input_held)
         case Parallel():
             return _trace_parallel(layer, channels, side, held, input_held)
+        case AtMultiple():
+            return _trace_at_multiple(layer, channels, side, held, input_held)
         case _:
             out_channels, out_side = layer.out(channels, side)
-            alive = held + (0 if input_held else channels * side**2)
+            alive = held + (0 if input_held else channels * side**2) + layer.working_elements(side)
             if not layer.in_place or input_held:
                 alive += out_channels * out_side**2
             return Trace(layer.params, layer.macs(side), alive, out_channels, out_side)
@@ -276,6 +349,15 @@ def _trace_parallel(layer: Parallel, channels: int, side: int, held: int, input_
         out_side = step.side
         if branch != Chain(()):
             alive += step.channels * step.side**2
-    if layer.combine == "concat":
-        peak = max(peak, alive + out_channels * out_side**2)
-    return Trace(params, macs, peak, out_channels, out_side)
+    return Trace(params, macs, max(peak, alive + out_channels * out_side**2), out_channels, out_side)
+
+
+def _trace_at_multiple(layer: AtMultiple, channels: int, side: int, held: int, input_held: bool) -> Trace:
+    stretched = -(-side // layer.multiple) * layer.multiple
+    if stretched == side:
+        return _trace(layer.layer, channels, side, held=held, input_held=input_held)
+    alive = held + (0 if input_held else channels * side**2)
+    step = _trace(layer.layer, channels, stretched, held=held, input_held=False)
+    back = held + step.channels * (step.side**2 + side**2)
+    peak = max(alive + channels * stretched**2, step.peak_activation_elements, back)
+    return replace(step, peak_activation_elements=peak, side=side)

@@ -186,5 +186,4 @@ def _head(items: tuple[tuple[str, GeneValue], ...]) -> Head:
 @lru_cache(maxsize=4_096)
 def read_keys(family_name: str, place: Place) -> frozenset[str]:
     """Return the block genes that a family reads at a place."""
-    genes = family(family_name).genes
-    return genes if place.keeps_shape else genes - {"skip"}
+    return family(family_name).reads(place)

@@ -2,19 +2,55 @@
 
 from __future__ import annotations
 
-from nas.blocks import convnext, inverted, nodepth, residual, sandglass, separable
+from nas.blocks import (
+    conv,
+    convnext,
+    dense,
+    former,
+    fused_inverted,
+    ghost,
+    inverted,
+    irmb,
+    mobilevit,
+    nodepth,
+    residual,
+    sandglass,
+    sdta,
+    separable,
+    shuffle,
+    star,
+    universal_inverted,
+)
 from nas.blocks.block import Block, Family, Place
 from nas.errors import SpaceError, unknown
 
 __all__ = ["FAMILIES", "Block", "Family", "Place", "family"]
 
 FAMILIES: dict[str, Family] = {
+    "conv": conv.FAMILY,
     "convnext": convnext.FAMILY,
+    "dense": dense.FAMILY,
+    "former": former.FAMILY,
+    "fused_inverted": fused_inverted.FAMILY,
+    "ghost": ghost.FAMILY,
     "inverted": inverted.FAMILY,
+    "irmb": irmb.FAMILY,
+    "irmb_attention": irmb.ATTENTION_FAMILY,
+    "irmb_hybrid": irmb.HYBRID_FAMILY,
+    "mobilevit": mobilevit.FAMILY,
+    "mobilevitv2": mobilevit.V2_FAMILY,
     "nodepth": nodepth.FAMILY,
+    "nodepth_dense": nodepth.DENSE_FAMILY,
+    "patch": conv.PATCH_FAMILY,
     "residual": residual.FAMILY,
+    "residual_bottleneck": residual.BOTTLENECK_FAMILY,
     "sandglass": sandglass.FAMILY,
+    "sdta": sdta.FAMILY,
+    "se_mlp": former.SE_MLP_FAMILY,
     "separable": separable.FAMILY,
+    "shuffle": shuffle.FAMILY,
+    "star": star.FAMILY,
+    "universal_inverted": universal_inverted.FAMILY,
 }
 
 

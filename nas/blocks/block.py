@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from nas.errors import unknown
-from nas.layers import ACTIVATIONS, NORMS, Act, Chain, Conv, Layer, Norm, Parallel, SqueezeExcite, chain, residual
+from nas.layers import (
+    ACTIVATIONS,
+    NORMS,
+    Act,
+    Chain,
+    Conv,
+    Layer,
+    LayerScale,
+    Norm,
+    Parallel,
+    SqueezeExcite,
+    chain,
+    residual,
+)
 from nas.value import Value
 
 
@@ -37,7 +50,10 @@ NormKind = Annotated[str, AfterValidator(_known_norm)]
 
 
 class Block(Value):
-    """What one block is, apart from the widths and the stride that its stage gives it."""
+    """What one block is, apart from the widths and the stride that its stage gives it.
+
+    A family reads some of these genes (`Family.genes`); the others are idle and hold their defaults.
+    """
 
     family: str
     kernel: Kernel = 3
@@ -46,6 +62,15 @@ class Block(Value):
     norm: NormKind = "batch"
     se_ratio: float = Field(default=0.0, ge=0, le=1)
     skip: bool = True
+    start_kernel: Kernel = Field(default=1, description="depthwise convolution before the expansion; 1: none")
+    groups: int = Field(default=1, ge=1, description="groups of the dense convolution")
+    bias: bool = Field(default=False, description="bias of the convolution, beside its norm")
+    layer_scale: float = Field(default=0.0, ge=0, le=1, description="first value of the learned factor; 0: none")
+    heads: int = Field(default=1, ge=1, description="attention heads")
+    window: int = Field(default=7, ge=2, description="side of an attention window, positions")
+    layers: int = Field(default=2, ge=1, le=12, description="transformer layers inside the block")
+    splits: int = Field(default=2, ge=2, le=8, description="slices of the channels")
+    position: bool = Field(default=False, description="whether positions are encoded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +89,27 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A block family: which genes of `Block` it reads, and the layers they give at a place."""
+    """A block family: the layers of a block at a place, and what decides about them.
+
+    `layers` gives the layers, for the stride of the place; `genes` are the fields of `Block` it reads, `genes_at_rest`
+    those of them that it reads only where the shape is kept. `fault` says in words why a block cannot stand at a
+    place, or None. `grows` marks families whose blocks share the widening of their stage among them.
+    """
 
     layers: Callable[[Block, Place], Layer]
     genes: frozenset[str]
+    genes_at_rest: frozenset[str] = frozenset({"skip"})
+    fault: Callable[[Block, Place], str | None] = lambda block, place: None  # noqa: ARG005
+    grows: bool = False
+
+    def reads(self, place: Place) -> frozenset[str]:
+        """Return the genes that matter at `place`."""
+        return self.genes if place.keeps_shape else self.genes - self.genes_at_rest
+
+
+def heads_fault(block: Block, width: int) -> str | None:
+    """Return what is wrong when the heads do not divide the width of an attention."""
+    return f"`heads` must divide the attention width {width}, got {block.heads}" if width % block.heads else None
 
 
 def middle_width(width: int, expansion: float) -> int:
@@ -94,15 +136,42 @@ def depthwise(block: Block, width: int, stride: int = 1, *, act: bool = False) -
     return conv_norm(block, Conv(width, width, block.kernel, stride, groups=width), act=act)
 
 
-def squeeze_excite(block: Block, width: int) -> SqueezeExcite | None:
-    """Return the gate of `se_ratio`, its squeeze a multiple of 8, at most 10 % down, as in MobileNetV3; None at 0."""
-    if block.se_ratio == 0:
-        return None
-    wanted = width * block.se_ratio
-    squeeze = max(8, int(wanted + 4) // 8 * 8)
-    return SqueezeExcite(width, squeeze if squeeze >= 0.9 * wanted else squeeze + 8)
+def divisible(width: float, divisor: int = 8) -> int:
+    """Return `width` rounded to a multiple of `divisor`, not more than 10 % down (MobileNetV2's rule)."""
+    rounded = max(divisor, int(width + divisor / 2) // divisor * divisor)
+    return rounded if rounded >= 0.9 * width else rounded + divisor
+
+
+def squeeze_excite(
+    block: Block, width: int, *, divisor: int = 8, gate: Literal["sigmoid", "hardsigmoid"] = "sigmoid"
+) -> SqueezeExcite | None:
+    """Return the gate of `se_ratio`, its squeeze a multiple of `divisor` as in MobileNetV3; None at 0."""
+    return SqueezeExcite(width, divisible(width * block.se_ratio, divisor), gate) if block.se_ratio else None
+
+
+def layer_scale(block: Block, width: int) -> LayerScale | None:
+    """Return the learned factors for `width` channels; None when they start at 0."""
+    return LayerScale(width, block.layer_scale) if block.layer_scale else None
+
+
+def mlp(block: Block, width: int) -> Chain:
+    """Return 1x1 to `expansion` times the width, activation, 1x1 back, with biases and without norms."""
+    middle = middle_width(width, block.expansion)
+    return chain(
+        expand=Conv(width, middle, bias=True),
+        act=Act(block.activation, middle),
+        project=Conv(middle, width, bias=True),
+    )
 
 
 def skip_where_kept(block: Block, place: Place, branch: Chain) -> Chain | Parallel:
     """Return the branch with an identity skip where the shape allows one and the gene asks for it."""
     return residual(branch) if block.skip and place.keeps_shape else branch
+
+
+def downsampled(block: Block, place: Place, at_rest: Callable[[int], Layer]) -> Chain:
+    """Return the block of one width, behind a strided 3x3 convolution where the shape changes."""
+    conv = Conv(place.in_width, place.out_width, 3, place.stride)
+    return chain(
+        downsample=None if place.keeps_shape else conv_norm(block, conv, act=True), body=at_rest(place.out_width)
+    )

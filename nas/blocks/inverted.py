@@ -1,4 +1,4 @@
-"""`inverted` (MobileNetV2, Sandler et al. 2018, section 3.3; V3 with squeeze-excite).
+"""`inverted` (MobileNetV2, Sandler et al. 2018, section 3.3; V3, Howard et al. 2019, figure 4, with squeeze-excite).
 
 1x1 to eC, act, depthwise, act, [squeeze-excite], linear 1x1. At expansion 1 the first 1x1 is left out, as in the
 source.
@@ -25,7 +25,7 @@ def layers(block: Block, place: Place) -> Chain | Parallel:
     branch = chain(
         expand=pointwise(block, place.in_width, middle, act=True) if middle != place.in_width else None,
         depthwise=depthwise(block, middle, place.stride, act=True),
-        squeeze_excite=squeeze_excite(block, middle),
+        squeeze_excite=squeeze_excite(block, middle, gate="hardsigmoid"),
         project=pointwise(block, middle, place.out_width),
     )
     return skip_where_kept(block, place, branch)

@@ -8,8 +8,36 @@ import torch
 from torch import Tensor, nn
 
 from nas.architecture import Architecture, Task, walk
-from nas.layers import Act, Chain, Classifier, Conv, GlobalPool, Layer, Norm, Parallel, SqueezeExcite
-from nas.network.modules import ACTIVATIONS, NORMS, Branches, GlobalMeanPool, SqueezeExciteGate, normal_
+from nas.layers import (
+    Act,
+    AtMultiple,
+    Chain,
+    ChannelShuffle,
+    Classifier,
+    Conv,
+    GlobalPool,
+    Layer,
+    LayerScale,
+    Leaf,
+    Narrow,
+    Norm,
+    Parallel,
+    Pool,
+    SqueezeExcite,
+)
+from nas.network import attention
+from nas.network.modules import (
+    ACTIVATIONS,
+    NORMS,
+    Branches,
+    ChannelScale,
+    FlatLinear,
+    GlobalMeanPool,
+    NarrowChannels,
+    SqueezeExciteGate,
+    Stretched,
+    normal_,
+)
 
 
 class Network(nn.Module):
@@ -108,13 +136,45 @@ def _(layer: SqueezeExcite) -> nn.Module:
 
 
 @module.register
+def _(layer: LayerScale) -> nn.Module:
+    return ChannelScale(layer.width, layer.initial)
+
+
+@module.register
+def _(layer: Narrow) -> nn.Module:
+    return NarrowChannels(layer.start, layer.width)
+
+
+@module.register
+def _(layer: ChannelShuffle) -> nn.Module:
+    return nn.ChannelShuffle(layer.groups)
+
+
+@module.register
+def _(layer: Pool) -> nn.Module:
+    if layer.kind == "max":
+        return nn.MaxPool2d(layer.kernel, layer.stride, layer.padding)
+    return nn.AvgPool2d(layer.kernel, layer.stride, layer.padding)
+
+
+@module.register
+def _(layer: AtMultiple) -> nn.Module:
+    return Stretched(module(layer.layer), layer.multiple)
+
+
+@module.register
 def _(layer: GlobalPool) -> nn.Module:  # noqa: ARG001 - dispatched on its type
     return GlobalMeanPool()
 
 
 @module.register
 def _(layer: Classifier) -> nn.Module:
-    return nn.Linear(layer.in_width, layer.num_classes)
+    return FlatLinear(layer.in_width, layer.num_classes)
+
+
+@module.register
+def _(layer: Leaf) -> nn.Module:
+    return attention.MODULES[type(layer)](layer)
 
 
 def _initialise(part: nn.Module) -> None:

@@ -49,14 +49,17 @@ class SqueezeExciteGate(nn.Module):
     def __init__(self, layer: SqueezeExcite) -> None:
         """Take the widths and the gate from `layer`."""
         super().__init__()
-        self.reduce = nn.Conv2d(layer.width, layer.squeeze, 1)
-        self.expand = nn.Conv2d(layer.squeeze, layer.width, 1)
+        plain = layer.norm == "none"
+        self.reduce = nn.Conv2d(layer.width, layer.squeeze, 1, bias=plain)
+        self.norm = NORMS[layer.norm](layer.squeeze, 1)
+        self.act = ACTIVATIONS[layer.activation](layer.squeeze)
+        self.expand = nn.Conv2d(layer.squeeze, layer.width, 1, bias=plain)
         self.gate = GATES[layer.gate]()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the gated map of the same shape."""
         pooled = x.mean((2, 3), keepdim=True)
-        gates: Tensor = self.gate(self.expand(F.relu(self.reduce(pooled))))
+        gates: Tensor = self.gate(self.expand(self.act(self.norm(self.reduce(pooled)))))
         return x * gates
 
 
@@ -79,12 +82,65 @@ class Branches(nn.ModuleDict):
         return total
 
 
-class GlobalMeanPool(nn.Module):
-    """The mean over positions: (B, C, H, W) -> (B, C)."""
+class ChannelScale(nn.Module):
+    """Multiplies each channel by a learned factor (Touvron et al. 2021, CaiT, section 2.2)."""
+
+    def __init__(self, width: int, initial: float) -> None:
+        """Start with `initial` for all `width` channels."""
+        super().__init__()
+        self.factors = nn.Parameter(torch.full((width, 1, 1), initial))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the scaled map of the same shape (B, C, H, W)."""
+        return x * self.factors
+
+
+class NarrowChannels(nn.Module):
+    """The channels from `start` to `start` + `width`."""
+
+    def __init__(self, start: int, width: int) -> None:
+        """Keep which channels."""
+        super().__init__()
+        self.start, self.width = start, width
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a view (B, width, H, W)."""
+        return x.narrow(1, self.start, self.width)
+
+
+class Stretched(nn.Module):
+    """Runs a module on the map stretched to a multiple of `multiple`, and shrinks the result back, bilinearly."""
+
+    def __init__(self, body: nn.Module, multiple: int) -> None:
+        """Wrap `body`."""
+        super().__init__()
+        self.body, self.multiple = body, multiple
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the map at the side it came with."""
+        side = x.shape[-1]
+        stretched = -(-side // self.multiple) * self.multiple
+        if stretched == side:
+            result: Tensor = self.body(x)
+            return result
+        wide = F.interpolate(x, size=(stretched, stretched), mode="bilinear")
+        return F.interpolate(self.body(wide), size=(side, side), mode="bilinear")
+
+
+class GlobalMeanPool(nn.Module):
+    """The mean over positions: (B, C, H, W) -> (B, C, 1, 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return one position for each image."""
+        return x.mean((2, 3), keepdim=True)
+
+
+class FlatLinear(nn.Linear):
+    """A linear layer on pooled maps: (B, C, 1, 1) -> (B, out)."""
+
+    def forward(self, input: Tensor) -> Tensor:
         """Return one vector for each image."""
-        return x.mean((2, 3))
+        return super().forward(input.flatten(1))
 
 
 GATES: dict[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "hardsigmoid": nn.Hardsigmoid}

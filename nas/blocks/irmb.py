@@ -1,0 +1,54 @@
+"""`irmb`, `irmb_attention` (EMO, Zhang et al. 2023, section 3.2) and `irmb_hybrid` (EMOv2, 2024): inverted residual mobile
+blocks, which may mix positions by attention while they widen.
+
+Norm, widening 1x1 with act, depthwise (with batch norm and silu, as in the sources) plus its own input, linear 1x1 to C, [layer scale].
+The widening of `irmb_attention` attends inside windows of far positions, that of `irmb_hybrid` inside far and near ones.
+Where the shape changes there is no attention, no skip, and twice the expansion, as in the sources.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from nas.attention import WindowAttention
+from nas.blocks.block import Block, Family, Place, heads_fault, layer_scale, middle_width, skip_where_kept
+from nas.layers import Act, Chain, Conv, Layer, Norm, Parallel, chain, residual
+
+
+def layers(block: Block, place: Place, partitions: tuple[str, ...] = ()) -> Chain | Parallel:
+    """Return the layers; the expansion is of the input width."""
+    width, at_rest = place.in_width, place.keeps_shape
+    middle = middle_width(width, block.expansion if at_rest else 2 * block.expansion)
+    local = chain(
+        conv=Conv(middle, middle, block.kernel, place.stride, groups=middle),
+        norm=Norm("batch", middle),
+        act=Act("silu", middle),
+    )
+    branch = chain(
+        norm=Norm(block.norm, width),
+        expand=_expand(block, width, middle, partitions if at_rest else ()),
+        local=residual(local) if at_rest and block.skip else local,
+        project=Conv(middle, place.out_width),
+        layer_scale=layer_scale(block, place.out_width),
+    )
+    return skip_where_kept(block, place, branch)
+
+
+def _expand(block: Block, width: int, middle: int, partitions: tuple[str, ...]) -> Layer:
+    if not partitions:
+        return chain(conv=Conv(width, middle, bias=True), act=Act(block.activation, middle))
+    attend_first = len(partitions) == 1
+    return WindowAttention(width, middle, block.heads, block.window, partitions, block.activation, attend_first)
+
+
+def _fault(block: Block, place: Place) -> str | None:
+    middle = middle_width(place.out_width, block.expansion)
+    return heads_fault(block, place.out_width) or heads_fault(block, middle)
+
+
+_GENES = frozenset({"kernel", "expansion", "activation", "norm", "layer_scale", "skip"})
+_AT_REST = frozenset({"skip", "heads", "window"})
+
+FAMILY = Family(layers, _GENES)
+ATTENTION_FAMILY = Family(partial(layers, partitions=("far",)), _GENES | _AT_REST, _AT_REST, _fault)
+HYBRID_FAMILY = Family(partial(layers, partitions=("far", "near")), _GENES | _AT_REST, _AT_REST, _fault)
