@@ -36,8 +36,9 @@ class PatchAttention(Leaf):
         return 4 * self.width**2 * positions + 2 * patches * positions * self.width
 
     def working_elements(self, side: int) -> int:
-        """Query, key and value, then logits and weights for each place and head."""
-        return 3 * self.width * side**2 + 2 * self.heads * (side**2 // self.patch) ** 2
+        """Query, key and value twice, as a map and as patches, or once with the logits and weights of all heads."""
+        tokens, pairs = self.width * side**2, self.heads * (side**2 // self.patch) ** 2
+        return max(5 * tokens, 2 * tokens + 2 * pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,9 @@ class SingleHeadAttention(Leaf):
         return 2 * self.width**2 * positions + 2 * positions**2 * self.width
 
     def working_elements(self, side: int) -> int:
-        """The projected map, then logits and weights."""
-        return self.width * side**2 + 2 * side**4
+        """The projected query and its scaled copy, or logits and weights."""
+        tokens, pairs = self.width * side**2, side**4
+        return max(2 * tokens, tokens + pairs, 2 * pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +106,10 @@ class WindowAttention(Leaf):
         return padded**2 * (projections + len(self.partitions) * window**2 * (self.width + mixed))
 
     def working_elements(self, side: int) -> int:
-        """Query and key, values, and the logits and weights of one partition."""
+        """Values, the logits and weights of one partition, and what the partition before it gave."""
         window, padded = self.padded(side)
+        if self.attend_first:
+            return max(0, padded**2 * (self.width + 2 * self.heads * window**2) - side**2 * self.out_width)
         return padded**2 * (2 * self.width + self.out_width + 2 * self.heads * window**2)
 
 
@@ -126,8 +130,8 @@ class TransposedAttention(Leaf):
         return side**2 * (4 * self.width**2 + 2 * self.width**2 // self.heads)
 
     def working_elements(self, side: int) -> int:
-        """Query, key and value, and the weights among channels."""
-        return 3 * self.width * side**2 + 2 * self.width**2 // self.heads
+        """Query, key and value, the first two normalised as well, and the weights among channels."""
+        return 4 * self.width * side**2 + self.width**2 // self.heads
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +155,8 @@ class LinearAttention(Leaf):
         return side**2 * self.width * (3 * self.width + 1)
 
     def working_elements(self, side: int) -> int:
-        """Score, key and value."""
-        return (2 * self.width + 1) * side**2
+        """Score, key and value, then the weighted keys."""
+        return (3 * self.width + 1) * side**2
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ activations run in place, slices of channels are views, and branches are combine
 
 from __future__ import annotations
 
-from abc import ABC
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -33,13 +32,16 @@ NORM_GROUPS = 8
 """Most groups of a group norm; narrower widths use the largest divisor up to it."""
 
 
-class Leaf(ABC):
-    """A layer without layers inside."""
+class Leaf:
+    """A layer without layers inside; on its own, one that passes its input on."""
 
     __slots__ = ()
 
     in_place = False
     """Whether the layer needs no output of its own: folded norms, activations."""
+
+    view = False
+    """Whether the output is some channels of the input, never a tensor of its own."""
 
     @property
     def params(self) -> int:
@@ -139,8 +141,6 @@ class SqueezeExcite(Leaf):
     activation: str = "relu"
     norm: str = "none"
 
-    in_place = True
-
     @property
     def params(self) -> int:
         """Two 1x1 convolutions: with biases, or with a norm in between and none."""
@@ -150,6 +150,10 @@ class SqueezeExcite(Leaf):
     def macs(self, side: int) -> int:  # noqa: ARG002 - the gates are computed on one pooled position
         """Two matrix products on the pooled vector."""
         return 2 * self.width * self.squeeze
+
+    def working_elements(self, side: int) -> int:  # noqa: ARG002
+        """The gates."""
+        return self.width
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +178,7 @@ class Narrow(Leaf):
     start: int
     width: int
 
-    in_place = True
+    view = True
 
     def out(self, channels: int, side: int) -> tuple[int, int]:  # noqa: ARG002
         """Return fewer channels."""
@@ -320,7 +324,7 @@ def _trace(layer: Layer, channels: int, side: int, *, held: int, input_held: boo
         case _:
             out_channels, out_side = layer.out(channels, side)
             alive = held + (0 if input_held else channels * side**2) + layer.working_elements(side)
-            if not layer.in_place or input_held:
+            if not layer.view and (not layer.in_place or input_held):
                 alive += out_channels * out_side**2
             return Trace(layer.params, layer.macs(side), alive, out_channels, out_side)
 
@@ -332,24 +336,32 @@ def _trace_chain(layers: tuple[tuple[str, Layer], ...], channels: int, side: int
         step = _trace(layer, channels, side, held=held, input_held=input_held)
         params, macs = params + step.params, macs + step.macs
         peak = max(peak, step.peak_activation_elements)
-        channels, side, input_held = step.channels, step.side, False
+        channels, side, input_held = step.channels, step.side, input_held and _is_view(layer)
     return Trace(params, macs, peak, channels, side)
 
 
 def _trace_parallel(layer: Parallel, channels: int, side: int, held: int, input_held: bool) -> Trace:
     """Branches run in order; the input lives until the last one has read it, results live until they are combined."""
-    alive = held + (0 if input_held else channels * side**2)
-    params = macs = out_channels = 0
-    peak, out_side = alive, side
-    for _, branch in layer.branches:
-        step = _trace(branch, channels, side, held=alive, input_held=True)
+    given = 0 if input_held else channels * side**2
+    keeps_input = any(_is_view(branch) for _, branch in layer.branches)
+    params = macs = out_channels = peak = results = 0
+    for i, (_, branch) in enumerate(layer.branches, start=1):
+        frees = i == len(layer.branches) and not keeps_input
+        around = held + results + (0 if frees else given)
+        step = _trace(branch, channels, side, held=around, input_held=input_held or not frees)
         params, macs = params + step.params, macs + step.macs
         peak = max(peak, step.peak_activation_elements)
         out_channels = out_channels + step.channels if layer.combine == "concat" else step.channels
-        out_side = step.side
-        if branch != Chain(()):
-            alive += step.channels * step.side**2
-    return Trace(params, macs, max(peak, alive + out_channels * out_side**2), out_channels, out_side)
+        results += 0 if _is_view(branch) else step.channels * step.side**2
+    combined = held + results + (given if keeps_input else 0) + out_channels * step.side**2
+    return Trace(params, macs, max(peak, combined), out_channels, step.side)
+
+
+def _is_view(layer: Layer) -> bool:
+    """Return whether the result is the input itself, or some of its channels."""
+    if isinstance(layer, Chain):
+        return all(_is_view(inner) for _, inner in layer.layers)
+    return isinstance(layer, Leaf) and layer.view
 
 
 def _trace_at_multiple(layer: AtMultiple, channels: int, side: int, held: int, input_held: bool) -> Trace:

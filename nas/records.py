@@ -50,6 +50,7 @@ class Recipe(Value):
     crop_padding: int = Field(default=0, ge=0, description="pixels at the data's own resolution")
     mirror: bool = Field(default=False, description="random horizontal flips")
     cutout: int = Field(default=0, ge=0, description="side of the erased square, likewise; 0: none")
+    drop_path: float = Field(default=0.0, ge=0, lt=1, description="stochastic depth of the last block; linear from 0")
 
 
 class Plan(Value):

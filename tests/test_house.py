@@ -19,7 +19,7 @@ from tests import readme_tree
 ROOT = Path(nas.__file__).parent
 ORDER = [
     *("errors", "value", "layers", "attention", "blocks", "architecture", "budget", "space", "space_size", "space_file"),
-    *("feasibility", "pareto", "records", "view", "results"),
+    *("references", "scaling", "feasibility", "pareto", "records", "view", "results"),
     *("network", "audit", "interference", "proxies", "data", "training", "search", "retrain", "export", "report"),
     *("cli", "__main__"),
 ]

@@ -87,24 +87,32 @@ class Place:
         return self.stride == 1 and self.in_width == self.out_width
 
 
+def _no_skip_where_changed(place: Place) -> frozenset[str]:
+    return frozenset() if place.keeps_shape else frozenset({"skip"})
+
+
+def _no_fault(block: Block, place: Place) -> str | None:  # noqa: ARG001
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """A block family: the layers of a block at a place, and what decides about them.
 
-    `layers` gives the layers, for the stride of the place; `genes` are the fields of `Block` it reads, `genes_at_rest`
-    those of them that it reads only where the shape is kept. `fault` says in words why a block cannot stand at a
-    place, or None. `grows` marks families whose blocks share the widening of their stage among them.
+    `layers` gives the layers, for the stride of the place; `genes` are the fields of `Block` it reads anywhere, `idle`
+    gives those that do not matter at a place. `fault` says in words why a block cannot stand at a place, or None.
+    `grows` marks families whose blocks share the widening of their stage among them.
     """
 
     layers: Callable[[Block, Place], Layer]
     genes: frozenset[str]
-    genes_at_rest: frozenset[str] = frozenset({"skip"})
-    fault: Callable[[Block, Place], str | None] = lambda block, place: None  # noqa: ARG005
+    idle: Callable[[Place], frozenset[str]] = _no_skip_where_changed
+    fault: Callable[[Block, Place], str | None] = _no_fault
     grows: bool = False
 
     def reads(self, place: Place) -> frozenset[str]:
         """Return the genes that matter at `place`."""
-        return self.genes if place.keeps_shape else self.genes - self.genes_at_rest
+        return self.genes - self.idle(place)
 
 
 def heads_fault(block: Block, width: int) -> str | None:

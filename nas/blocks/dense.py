@@ -13,9 +13,9 @@ from nas.layers import Act, Chain, Conv, Norm, Parallel, Pool, chain
 
 def layers(block: Block, place: Place) -> Chain | Parallel:
     """Return the dense layer, or the transition where the width does not grow or the place strides."""
-    growth = place.out_width - place.in_width
-    if growth <= 0 or place.stride > 1:
+    if not _grows(place):
         return _transition(block, place)
+    growth = place.out_width - place.in_width
     middle = middle_width(growth, block.expansion)
     branch = chain(
         norm_in=Norm(block.norm, place.in_width),
@@ -28,6 +28,14 @@ def layers(block: Block, place: Place) -> Chain | Parallel:
     return Parallel((("input", Chain(())), ("grown", branch)), combine="concat")
 
 
+def _grows(place: Place) -> bool:
+    return place.stride == 1 and place.out_width > place.in_width
+
+
+def _idle(place: Place) -> frozenset[str]:
+    return frozenset() if _grows(place) else frozenset({"kernel", "expansion"})
+
+
 def _transition(block: Block, place: Place) -> Chain:
     return chain(
         norm=Norm(block.norm, place.in_width),
@@ -37,4 +45,4 @@ def _transition(block: Block, place: Place) -> Chain:
     )
 
 
-FAMILY = Family(layers, frozenset({"kernel", "expansion", "activation", "norm"}), grows=True)
+FAMILY = Family(layers, frozenset({"kernel", "expansion", "activation", "norm"}), _idle, grows=True)

@@ -53,4 +53,8 @@ def _fault(block: Block, place: Place) -> str | None:  # noqa: ARG001 - only the
     return f"the width of a ghost block must be even, got {place.out_width}" if place.out_width % 2 else None
 
 
-FAMILY = Family(layers, frozenset({"kernel", "expansion", "activation", "norm", "se_ratio"}), fault=_fault)
+def _idle(place: Place) -> frozenset[str]:
+    return frozenset({"kernel"}) if place.keeps_shape else frozenset()
+
+
+FAMILY = Family(layers, frozenset({"kernel", "expansion", "activation", "norm", "se_ratio"}), _idle, _fault)

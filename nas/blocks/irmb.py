@@ -42,13 +42,19 @@ def _expand(block: Block, width: int, middle: int, partitions: tuple[str, ...]) 
 
 
 def _fault(block: Block, place: Place) -> str | None:
+    if not place.keeps_shape:
+        return None
     middle = middle_width(place.out_width, block.expansion)
     return heads_fault(block, place.out_width) or heads_fault(block, middle)
 
 
+def _idle(place: Place) -> frozenset[str]:
+    return frozenset() if place.keeps_shape else frozenset({"skip", "heads", "window"})
+
+
 _GENES = frozenset({"kernel", "expansion", "activation", "norm", "layer_scale", "skip"})
-_AT_REST = frozenset({"skip", "heads", "window"})
+_ATTENTION_GENES = _GENES | {"heads", "window"}
 
 FAMILY = Family(layers, _GENES)
-ATTENTION_FAMILY = Family(partial(layers, partitions=("far",)), _GENES | _AT_REST, _AT_REST, _fault)
-HYBRID_FAMILY = Family(partial(layers, partitions=("far", "near")), _GENES | _AT_REST, _AT_REST, _fault)
+ATTENTION_FAMILY = Family(partial(layers, partitions=("far",)), _ATTENTION_GENES, _idle, _fault)
+HYBRID_FAMILY = Family(partial(layers, partitions=("far", "near")), _ATTENTION_GENES, _idle, _fault)

@@ -37,7 +37,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 def to_heads(x: Tensor, heads: int) -> Tensor:
     """Return (B, C, …positions) as (B, heads, positions, C / heads)."""
-    return x.flatten(2).unflatten(1, (heads, -1)).transpose(2, 3)
+    tokens: Tensor = x.flatten(2).unflatten(1, (heads, -1)).transpose(2, 3)
+    return tokens
 
 
 def from_heads(x: Tensor) -> Tensor:
@@ -47,29 +48,28 @@ def from_heads(x: Tensor) -> Tensor:
 
 def to_patches(x: Tensor, patch: int) -> Tensor:
     """Return (B, C, H, W) as (B, C, place in the patch, patch)."""
-    cells = x.unflatten(3, (-1, patch)).unflatten(2, (-1, patch))  # B C nh ph nw pw
+    cells: Tensor = x.unflatten(3, (-1, patch)).unflatten(2, (-1, patch))  # B C nh ph nw pw
     return cells.permute(0, 1, 3, 5, 2, 4).flatten(4, 5).flatten(2, 3)
 
 
 def from_patches(x: Tensor, patch: int, side: int) -> Tensor:
     """Return (B, C, place in the patch, patch) as (B, C, side, side)."""
-    cells = x.unflatten(3, (side // patch, side // patch)).unflatten(2, (patch, patch))  # B C ph pw nh nw
+    cells: Tensor = x.unflatten(3, (side // patch, side // patch)).unflatten(2, (patch, patch))  # B C ph pw nh nw
     return cells.permute(0, 1, 4, 2, 5, 3).reshape(*x.shape[:2], side, side)
 
 
 def to_windows(x: Tensor, window: int, partition: str) -> Tensor:
     """Return (B, C, H, W) as (B * windows, C, window, window); H and W are multiples of `window`."""
-    if partition == "near":
-        cells = x.unflatten(3, (-1, window)).unflatten(2, (-1, window)).permute(0, 2, 4, 1, 3, 5)
-    else:
-        cells = x.unflatten(3, (window, -1)).unflatten(2, (window, -1)).permute(0, 3, 5, 1, 2, 4)
-    return cells.flatten(0, 2)
+    near = partition == "near"
+    size, order = ((-1, window), (0, 2, 4, 1, 3, 5)) if near else ((window, -1), (0, 3, 5, 1, 2, 4))
+    cells: Tensor = x.unflatten(3, size).unflatten(2, size)
+    return cells.permute(*order).flatten(0, 2)
 
 
 def from_windows(x: Tensor, side: int, partition: str) -> Tensor:
     """Return (B * windows, C, window, window) as (B, C, side, side)."""
     count = side // x.shape[-1]
-    cells = x.unflatten(0, (-1, count, count))  # B n1 n2 C w w
+    cells: Tensor = x.unflatten(0, (-1, count, count))  # B n1 n2 C w w
     order = (0, 3, 1, 4, 2, 5) if partition == "near" else (0, 3, 4, 1, 5, 2)
     return cells.permute(*order).reshape(-1, x.shape[1], side, side)
 
@@ -105,7 +105,8 @@ class SingleHeadAttentionModule(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map of the same shape."""
         mixed = attend(to_heads(self.query(x), 1), to_heads(x, 1), to_heads(self.value(x), 1))
-        return from_heads(mixed).unflatten(2, x.shape[2:])
+        mixed_map: Tensor = from_heads(mixed).unflatten(2, x.shape[2:])
+        return mixed_map
 
 
 class WindowAttentionModule(nn.Module):
@@ -147,14 +148,14 @@ class TransposedAttentionModule(nn.Module):
         super().__init__()
         self.heads = layer.heads
         self.qkv = nn.Conv2d(layer.width, 3 * layer.width, 1)
-        self.temperature = nn.Parameter(torch.ones(layer.heads, 1, 1))
+        self.temperature = nn.Parameter(torch.ones(layer.heads))
         self.project = nn.Conv2d(layer.width, layer.width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map of the same shape."""
         query, key, value = self.qkv(x).flatten(2).unflatten(1, (3, self.heads, -1)).unbind(1)  # B heads d positions
         covariance = F.normalize(query, dim=-1) @ F.normalize(key, dim=-1).transpose(-2, -1)
-        mixed = (covariance * self.temperature).softmax(dim=-1) @ value
+        mixed = (covariance * self.temperature[:, None, None]).softmax(dim=-1) @ value
         projected: Tensor = self.project(mixed.flatten(1, 2).unflatten(2, x.shape[2:]))
         return projected
 

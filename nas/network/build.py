@@ -70,6 +70,15 @@ class Network(nn.Module):
         return [f"stages.{i}.{j}" for i, stage in self.stages.named_children() for j, _ in stage.named_children()]
 
 
+def set_drop_path(network: nn.Module, rate: float) -> None:
+    """Let training drop residual branches: none of the first block's, a share `rate` of the last's, linear between."""
+    blocks = [network.get_submodule(name) for name in network.block_names] if isinstance(network, Network) else []
+    for i, block in enumerate(blocks):
+        for part in block.modules():
+            if isinstance(part, Branches) and part.is_residual:
+                part.drop_path = rate * i / max(1, len(blocks) - 1)
+
+
 def build(architecture: Architecture, task: Task, *, seed: int = 0) -> Network:
     """Return the network of `architecture` for `task`; its weights depend on `seed` alone, on no global state."""
     with torch.random.fork_rng(devices=[]):

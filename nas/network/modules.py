@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.ops import stochastic_depth
 
 from nas.layers import SqueezeExcite
 
@@ -64,16 +65,28 @@ class SqueezeExciteGate(nn.Module):
 
 
 class Branches(nn.ModuleDict):
-    """Branches on one input whose results are added, multiplied or concatenated over channels."""
+    """Branches on one input whose results are added, multiplied or concatenated over channels.
+
+    While training, a residual branch is dropped for each image with probability `drop_path` (Huang et al. 2016, Deep
+    Networks with Stochastic Depth), the others scaled up.
+    """
 
     def __init__(self, branches: dict[str, nn.Module], combine: Literal["add", "multiply", "concat"]) -> None:
         """Keep the branches by name, in their order."""
         super().__init__(branches)
         self.combine = combine
+        self.drop_path = 0.0
+
+    @property
+    def is_residual(self) -> bool:
+        """Whether the input itself is one of the terms of a sum."""
+        return self.combine == "add" and any(isinstance(b, nn.Sequential) and not len(b) for b in self.values())
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the combination of all branches."""
         results: list[Tensor] = [branch(x) for branch in self.values()]
+        if self.training and self.drop_path:
+            results = [y if y is x else stochastic_depth(y, self.drop_path, "row") for y in results]
         if self.combine == "concat":
             return torch.cat(results, dim=1)
         total = results[0]
@@ -88,11 +101,11 @@ class ChannelScale(nn.Module):
     def __init__(self, width: int, initial: float) -> None:
         """Start with `initial` for all `width` channels."""
         super().__init__()
-        self.factors = nn.Parameter(torch.full((width, 1, 1), initial))
+        self.factors = nn.Parameter(torch.full((width,), initial))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the scaled map of the same shape (B, C, H, W)."""
-        return x * self.factors
+        return x * self.factors[:, None, None]
 
 
 class NarrowChannels(nn.Module):

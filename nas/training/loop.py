@@ -18,6 +18,7 @@ from nas.data.augment import Augmentation, normalise
 from nas.data.batches import batch_count, batches, evaluation_batches
 from nas.data.images import Dataset, Images, resize
 from nas.data.split import subset
+from nas.network.build import set_drop_path
 from nas.records import Epoch, Fidelity, Plan, Recipe
 from nas.value import derive_seed
 
@@ -179,6 +180,7 @@ class _Run:
             crop_padding=round(recipe.crop_padding * shrink), mirror=recipe.mirror, cutout=round(recipe.cutout * shrink)
         )
         self.generator = torch.Generator(device=plan.device).manual_seed(derive_seed(seed, "data"))
+        set_drop_path(network, recipe.drop_path)
         self.network = place(network, plan).train()
         self.optimizer = make_optimizer(network, recipe)
         steps = fidelity.epochs * batch_count(len(self.images), recipe.batch_size)

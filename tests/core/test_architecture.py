@@ -12,32 +12,53 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nas.architecture import Architecture, Head, Stage, Stem, Task, effective_strides, walk
-from nas.blocks import FAMILIES, family
+from nas.blocks import FAMILIES, Block, Place, family
 from nas.budget import cost
 from nas.errors import SpaceError
 from nas.space_file import load_space, shipped_spaces
 from nas.value import canonical_json
 from tests.core.examples import TASK, architecture, block
 
-NOT_DEFAULT = {"kernel": 5, "expansion": 2.0, "activation": "gelu", "norm": "layer", "se_ratio": 0.5, "skip": False}
+NOT_DEFAULT = {
+    **{"kernel": 5, "expansion": 2.0, "activation": "gelu", "norm": "layer", "se_ratio": 0.5, "skip": False},
+    **{"start_kernel": 3, "groups": 2, "bias": True, "layer_scale": 1e-6},
+    **{"heads": 2, "window": 4, "layers": 3, "splits": 4, "position": True},
+}
+PLACES = [Place(16, 16, 1), Place(16, 24, 1), Place(16, 16, 2), Place(24, 16, 2)]
 SPACES = {name: load_space(name) for name in shipped_spaces()}
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("gene", NOT_DEFAULT)
-def test_a_gene_counts_exactly_where_the_family_reads_it(name: str, gene: str) -> None:
-    plain, changed = architecture(block(name)), architecture(block(name, **{gene: NOT_DEFAULT[gene]}))
-    assert (plain != changed) == (gene in FAMILIES[name].genes)
-    assert (plain.arch_id != changed.arch_id) == (gene in FAMILIES[name].genes)
+def test_every_gene_is_tried_here() -> None:
+    assert {"family", *NOT_DEFAULT} == set(Block.model_fields)
 
 
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("gene", NOT_DEFAULT)
-def test_a_family_reads_the_genes_it_declares_and_no_other(name: str, gene: str) -> None:
-    place = Stage(width=16, blocks=(block(),)).places(16)[0]
+def test_a_gene_counts_exactly_where_the_family_reads_it(name: str, gene: str, place: Place) -> None:
+    stem, changed = Stem(width=place.in_width), block(name, **{gene: NOT_DEFAULT[gene]})
+    one, other = (
+        Architecture(stem=stem, stages=(Stage(width=place.out_width, stride=place.stride, blocks=(genes,)),))
+        for genes in (block(name), changed)
+    )
+    assert (one != other) == (one.arch_id != other.arch_id) == (gene in FAMILIES[name].reads(place))
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("gene", NOT_DEFAULT)
+def test_a_family_reads_the_genes_it_declares_and_no_other(name: str, gene: str, place: Place) -> None:
+    with_se = {} if gene == "se_ratio" else {"se_ratio": 0.25}
     layers = FAMILIES[name].layers
-    differs = layers(block(name), place) != layers(block(name, **{gene: NOT_DEFAULT[gene]}), place)
-    assert differs == (gene in FAMILIES[name].genes)
+    differs = layers(block(name, **with_se), place) != layers(
+        block(name, **with_se, **{gene: NOT_DEFAULT[gene]}), place
+    )
+    assert differs == (gene in FAMILIES[name].reads(place))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_declared_gene_is_read_somewhere(name: str) -> None:
+    assert frozenset().union(*map(FAMILIES[name].reads, PLACES)) == FAMILIES[name].genes
 
 
 @pytest.mark.parametrize("shape", [{"width": 16}, {"stride": 2}, {"width": 16, "stride": 2}])
@@ -108,7 +129,7 @@ def test_json_in_any_gene_order_is_brought_to_normal_form() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "fault"),
     [
-        ('"kernel":3', '"kernel":4', "must be odd, got 4"),
+        ('"kernel":3', '"kernel":4', "kernel must be odd, or the stride for patches, got 4"),
         ('"kernel":3', '"kernel":true', "input should be a valid integer, got True"),
         ('"kernel":3', '"kernel":"3"', "input should be a valid integer, got '3'"),
         ('"family":"separable"', '"family":"seperable"', "unknown block 'seperable'; did you mean 'separable'?"),
