@@ -39,8 +39,8 @@ ENVIRONMENT = environment()
 CAP = Budget(params=300_000)
 TARGET = Task(num_classes=10, resolution=32)
 VALIDATION_FRACTION = 0.1
-TRAIN_IMAGES = 15_000
-EPOCHS = 8
+TRAIN_IMAGES = 12_000
+EPOCHS = 6
 RESOLUTION = 16
 WIDTHS, STRIDES, DEPTH = (24, 48, 96, 128), (1, 2, 2, 2), 2
 

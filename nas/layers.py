@@ -143,9 +143,9 @@ class SqueezeExcite(Leaf):
 
     @property
     def params(self) -> int:
-        """Two 1x1 convolutions: with biases, or with a norm in between and none."""
+        """Two 1x1 convolutions: with biases, or with a norm in between and none; what the activation carries."""
         biases = self.width + self.squeeze if self.norm == "none" else 2 * self.squeeze
-        return 2 * self.width * self.squeeze + biases
+        return 2 * self.width * self.squeeze + biases + Act(self.activation, self.squeeze).params
 
     def macs(self, side: int) -> int:  # noqa: ARG002 - the gates are computed on one pooled position
         """Two matrix products on the pooled vector."""

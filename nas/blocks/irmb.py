@@ -42,10 +42,13 @@ def _expand(block: Block, width: int, middle: int, partitions: tuple[str, ...]) 
 
 
 def _fault(block: Block, place: Place) -> str | None:
-    if not place.keeps_shape:
-        return None
+    return heads_fault(block, place.out_width) if place.keeps_shape else None
+
+
+def _hybrid_fault(block: Block, place: Place) -> str | None:
+    """Return the fault where wide values are split among the heads as well."""
     middle = middle_width(place.out_width, block.expansion)
-    return heads_fault(block, place.out_width) or heads_fault(block, middle)
+    return _fault(block, place) or (heads_fault(block, middle) if place.keeps_shape else None)
 
 
 def _idle(place: Place) -> frozenset[str]:
@@ -57,4 +60,4 @@ _ATTENTION_GENES = _GENES | {"heads", "window"}
 
 FAMILY = Family(layers, _GENES)
 ATTENTION_FAMILY = Family(partial(layers, partitions=("far",)), _ATTENTION_GENES, _idle, _fault)
-HYBRID_FAMILY = Family(partial(layers, partitions=("far", "near")), _ATTENTION_GENES, _idle, _fault)
+HYBRID_FAMILY = Family(partial(layers, partitions=("far", "near")), _ATTENTION_GENES, _idle, _hybrid_fault)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import cycle, islice, product
+from typing import Any
 
 import pytest
 import torch
@@ -26,6 +27,8 @@ EXPANSIONS = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 KINDS = list(product(ACTIVATIONS, NORMS))
 TASK = Task(num_classes=5, in_channels=3, resolution=16)
 Case = tuple[Block, int]
+WITH_SE = [name for name in FAMILIES if "se_ratio" in FAMILIES[name].genes]
+WITH_LAYER_SCALE = [name for name in FAMILIES if "layer_scale" in FAMILIES[name].genes]
 
 
 def _shapes(name: str) -> list[tuple[int, int, float]]:
@@ -62,10 +65,11 @@ def _one_thread() -> Iterator[None]:
 
 
 def _run_both_ways(network: Network, task: Task) -> None:
-    images = torch.randn(
-        2, task.in_channels, task.resolution, task.resolution, generator=torch.Generator().manual_seed(0)
-    )
-    logits = network(images)
+    """Run forward and backward in double precision: squared activations without norms overflow the single one."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (2, task.in_channels, task.resolution, task.resolution)
+    images = torch.randn(shape, generator=generator, dtype=torch.float64)
+    logits = network.double()(images)
     assert logits.shape == (2, task.num_classes)
     logits.square().sum().backward()
     for name, parameter in network.named_parameters():
@@ -75,10 +79,10 @@ def _run_both_ways(network: Network, task: Task) -> None:
 
 def _check(design: Architecture, task: Task = TASK) -> None:
     network, expected = build(design, task), cost(design, task)
-    _run_both_ways(network, task)
     params = sum(parameter.numel() for parameter in network.parameters())
     assert count(network, task) == (params, expected.macs)
     assert params == expected.params
+    _run_both_ways(network, task)
 
 
 def _sweep(case: Case) -> None:
@@ -107,10 +111,35 @@ def test_the_covering_cases_hold_every_shape_and_every_kind(name: str) -> None:
     assert {(genes.activation, genes.norm) for genes, _ in cases} == set(KINDS)
 
 
-@pytest.mark.parametrize("se_ratio", [0.05, 0.25, 1.0])
-@pytest.mark.parametrize("expansion", [1.0, 3.0])
-def test_squeeze_excite_costs_what_the_closed_form_says(se_ratio: float, expansion: float) -> None:
-    _sweep((block("inverted", se_ratio=se_ratio, expansion=expansion), 1))
+OTHER_GENES = [
+    *(block(name, expansion=2, se_ratio=ratio) for name in WITH_SE for ratio in (0.05, 0.25, 1.0)),
+    *(block("universal_inverted", start_kernel=start, kernel=middle) for start in (1, 3) for middle in (1, 5)),
+    *(block("sandglass", expansion=2, start_kernel=start, kernel=kernel) for start in (1, 5) for kernel in (1, 3)),
+    *(block("residual_bottleneck", expansion=2, groups=groups) for groups in (2, 3, 6)),
+    *(
+        block(name, heads=heads)
+        for name in ("irmb_attention", "irmb_hybrid", "mobilevit", "sdta")
+        for heads in (1, 2, 4)
+    ),
+    *(block(name, window=window) for name in ("irmb_attention", "irmb_hybrid") for window in (2, 5, 16, 20)),
+    *(block(name, layers=layers) for name in ("mobilevit", "mobilevitv2") for layers in (1, 3)),
+    *(block("sdta", splits=splits, position=position) for splits in (2, 3, 4) for position in (True, False)),
+    *(block(name, layer_scale=1e-6) for name in WITH_LAYER_SCALE),
+    block("conv", bias=True),
+]
+
+
+@pytest.mark.parametrize("stride", STRIDES)
+@pytest.mark.parametrize("genes", OTHER_GENES, ids=lambda genes: genes.model_dump_json(exclude_defaults=True))
+def test_the_other_genes_cost_what_the_closed_form_says(genes: Block, stride: int) -> None:
+    _sweep((genes, stride))
+
+
+def test_every_gene_of_every_family_is_swept() -> None:
+    swept = {"kernel", "expansion", "activation", "norm", "skip"}
+    for name, family in FAMILIES.items():
+        changed = {gene for genes in OTHER_GENES if genes.family == name for gene in genes.model_fields_set}
+        assert family.genes <= swept | changed
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -125,16 +154,34 @@ def test_a_network_with_strides_dropped_costs_what_the_closed_form_says(name: st
     _check(Architecture(stem=Stem(width=8), stages=stages), TASK.model_copy(update={"resolution": resolution}))
 
 
-@pytest.mark.parametrize("kernel", [1, 3, 5, 7])
-@pytest.mark.parametrize("stride", [1, 2, 4])
-def test_a_stem_costs_what_the_closed_form_says(kernel: int, stride: int) -> None:
-    stem = Stem(width=8, kernel=kernel, stride=stride, activation="solu", norm="layer")
-    _check(Architecture(stem=stem, stages=(Stage(width=8, blocks=(block(),)),)), Task(num_classes=3, resolution=18))
+STEMS = [
+    *({"kernel": kernel, "stride": stride} for kernel in (1, 3, 7) for stride in (1, 2, 4)),
+    *({"kernel": side, "stride": side, "bias": True} for side in (2, 4)),
+    *({"first_width": 6, "stride": stride} for stride in (2, 4)),
+    *({"max_pool": True, "stride": stride} for stride in (2, 4)),
+    *({"separable": True, "se_ratio": ratio} for ratio in (0.0, 1.0)),
+]
 
 
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_a_head_costs_what_the_closed_form_says(activation: str, norm: str) -> None:
+@pytest.mark.parametrize("resolution", [6, 11, 18])
+@pytest.mark.parametrize("stem", STEMS, ids=str)
+def test_a_stem_costs_what_the_closed_form_says(stem: dict[str, Any], resolution: int) -> None:
+    design = Stem(width=8, activation="solu", norm="layer", **stem)
     stages = (Stage(width=8, blocks=(block(),)),)
-    head = Head(width=20, activation=activation, norm=norm)
-    _check(Architecture(stem=Stem(width=8), stages=stages, head=head), Task(num_classes=2, in_channels=1, resolution=8))
+    _check(Architecture(stem=design, stages=stages), Task(num_classes=3, resolution=resolution))
+
+
+HEADS = [
+    *({"width": 20, "activation": activation, "norm": norm} for activation, norm in KINDS),
+    *({"map_norm": norm, "map_activation": "gelu"} for norm in NORMS),
+    {"pool_norm": "layer"},
+    *({"hidden": 12, "hidden_norm": norm, "activation": "hardswish"} for norm in ("none", "batch")),
+    {"map_norm": "layer", "width": 20, "pool_norm": "layer", "hidden": 12, "hidden_norm": "batch"},
+]
+
+
+@pytest.mark.parametrize("head", HEADS, ids=str)
+def test_a_head_costs_what_the_closed_form_says(head: dict[str, Any]) -> None:
+    stages = (Stage(width=8, blocks=(block(),)),)
+    design = Architecture(stem=Stem(width=8), stages=stages, head=Head(**head))
+    _check(design, Task(num_classes=2, in_channels=1, resolution=8))
