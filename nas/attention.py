@@ -161,7 +161,7 @@ class LinearAttention(Leaf):
 
 @dataclass(frozen=True, slots=True)
 class SplitDepthwise(Leaf):
-    """Depthwise convolutions over `splits` slices of the channels, each fed with the one before (EdgeNeXt, section 3.1).
+    """Depthwise convolutions over `splits` slices of the channels, each fed with the one before (EdgeNeXt, figure 2).
 
     The last slice passes unchanged. Slices hold ceil(width / splits) channels, the last one what is left.
     """

@@ -1,4 +1,7 @@
-"""The block families. To add one: write its file, add its line here; nothing else changes."""
+"""The block families. To add one: write its file, add its line here; nothing else changes.
+
+Blocks of other packages join for the life of the process, when a space file names them and the user allows it.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,10 @@ from nas.blocks import (
     universal_inverted,
 )
 from nas.blocks.block import Block, Family, Place
+from nas.blocks.own import own_family
 from nas.errors import SpaceError, unknown
 
-__all__ = ["FAMILIES", "Block", "Family", "Place", "family"]
+__all__ = ["FAMILIES", "Block", "Family", "Place", "add_own_family", "family"]
 
 FAMILIES: dict[str, Family] = {
     "conv": conv.FAMILY,
@@ -60,3 +64,15 @@ def family(name: str) -> Family:
         return FAMILIES[name]
     except KeyError:
         raise SpaceError(unknown("block", name, FAMILIES)) from None
+
+
+def add_own_family(name: str, reference: str) -> None:
+    """Add the block that ``package.module:attribute`` names; SpaceError as `own_family`, or for a name of ours."""
+    if name in FAMILIES and _OWN.get(name) != reference:
+        taken = f"is {_OWN[name]} already" if name in _OWN else "is a block of nas; choose another name"
+        raise SpaceError(f"block {name!r} {taken}")
+    FAMILIES[name] = own_family(name, reference)
+    _OWN[name] = reference
+
+
+_OWN: dict[str, str] = {}

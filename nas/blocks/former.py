@@ -3,8 +3,9 @@
 - former: norm, single-head attention; depthwise kxk; norm, MLP
 - se_mlp: norm, squeeze-excite with a norm inside; depthwise kxk; norm, MLP
 
-Each of the three is a residual branch. The source uses kernel 3, expansion 2, batch norms, gelu, and se_ratio 1/4; at 0 the
-gate is left out. Where the shape changes a strided 3x3 convolution stands in front; the source puts `inverted` there.
+Each of the three is a residual branch. The source uses kernel 3, expansion 2, batch norms, gelu, and se_ratio 1/4; at
+0 the gate is left out. Where the shape changes a strided 3x3 convolution stands in front; the source puts `inverted`
+there.
 """
 
 from __future__ import annotations

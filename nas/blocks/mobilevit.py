@@ -5,9 +5,9 @@ convolutions.
   at one place of their 2x2 patches, norm, 1x1 back, joined with the input, kxk
 - mobilevitv2: depthwise kxk, 1x1, `layers` of separable attention and MLP, norm, linear 1x1 back
 
-`expansion` is the transformer's width over the block's; its MLP doubles it. Its norm is a layer norm (v2: over the whole
-map), the convolutions have the block's. Where the shape changes a strided 3x3 convolution stands in front. An odd map is
-stretched to an even one and shrunk back; v2's authors leave it stretched.
+`expansion` is the transformer's width over the block's; its MLP doubles it. Its norm is a layer norm (v2: over the
+whole map), the convolutions have the block's. Where the shape changes a strided 3x3 convolution stands in front. An odd
+map is stretched to an even one and shrunk back; v2's authors leave it stretched.
 """
 
 from __future__ import annotations

@@ -31,6 +31,4 @@ def _idle(place: Place) -> frozenset[str]:
     return frozenset({"start_kernel" if place.keeps_shape else "skip"})
 
 
-FAMILY = Family(
-    layers, frozenset({"start_kernel", "kernel", "expansion", "activation", "norm", "skip"}), _idle
-)
+FAMILY = Family(layers, frozenset({"start_kernel", "kernel", "expansion", "activation", "norm", "skip"}), _idle)

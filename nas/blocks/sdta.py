@@ -1,8 +1,8 @@
 """`sdta` (EdgeNeXt, Maaz et al. 2022, figure 2): split depthwise filters, attention among channels, MLP.
 
-Slices of the channels are filtered one after the other, [positions are encoded], transposed attention with its own residual
-branch, then norm and MLP, all in one residual branch. The source uses `norm` = layer, expansion 4 and a layer scale of 1e-6.
-Where the shape changes a strided 3x3 convolution stands in front; the source puts `patch` there.
+Slices of the channels are filtered one after the other, [positions are encoded], transposed attention with its own
+residual branch, then norm and MLP, all in one residual branch. The source uses `norm` = layer, expansion 4 and a layer
+scale of 1e-6. Where the shape changes a strided 3x3 convolution stands in front; the source puts `patch` there.
 """
 
 from __future__ import annotations

@@ -38,6 +38,4 @@ def layers(block: Block, place: Place) -> Chain | Parallel:
     return skip_where_kept(block, place, branch)
 
 
-FAMILY = Family(
-    layers, frozenset({"start_kernel", "kernel", "expansion", "activation", "norm", "layer_scale", "skip"})
-)
+FAMILY = Family(layers, frozenset({"start_kernel", "kernel", "expansion", "activation", "norm", "layer_scale", "skip"}))

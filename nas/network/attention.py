@@ -20,7 +20,7 @@ from nas.attention import (
     TransposedAttention,
     WindowAttention,
 )
-from nas.network.modules import ACTIVATIONS
+from nas.network.modules import ACTIVATIONS, Conv2d
 
 _TEMPERATURE = 10_000.0
 """The slowest sine turns once over this many radians (Vaswani et al. 2017, section 3.5)."""
@@ -32,7 +32,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     Written as two products, which fvcore counts; torch's fused attention it does not.
     """
     weights = (query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1)).softmax(dim=-1)
-    return weights @ value
+    mixed: Tensor = weights @ value
+    return mixed
 
 
 def to_heads(x: Tensor, heads: int) -> Tensor:
@@ -81,8 +82,8 @@ class PatchAttentionModule(nn.Module):
         """Take widths and heads from `layer`."""
         super().__init__()
         self.heads, self.patch = layer.heads, layer.patch
-        self.qkv = nn.Conv2d(layer.width, 3 * layer.width, 1)
-        self.project = nn.Conv2d(layer.width, layer.width, 1)
+        self.qkv = Conv2d(layer.width, 3 * layer.width, 1)
+        self.project = Conv2d(layer.width, layer.width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map of the same shape."""
@@ -99,8 +100,8 @@ class SingleHeadAttentionModule(nn.Module):
     def __init__(self, layer: SingleHeadAttention) -> None:
         """Take the width from `layer`."""
         super().__init__()
-        self.query = nn.Conv2d(layer.width, layer.width, 1, bias=False)
-        self.value = nn.Conv2d(layer.width, layer.width, 1, bias=False)
+        self.query = Conv2d(layer.width, layer.width, 1, bias=False)
+        self.value = Conv2d(layer.width, layer.width, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map of the same shape."""
@@ -116,8 +117,8 @@ class WindowAttentionModule(nn.Module):
         """Take widths, heads and windows from `layer`."""
         super().__init__()
         self.layer = layer
-        self.query_key = nn.Conv2d(layer.width, 2 * layer.width, 1)
-        self.value = nn.Conv2d(layer.width, layer.out_width, 1)
+        self.query_key = Conv2d(layer.width, 2 * layer.width, 1)
+        self.value = Conv2d(layer.width, layer.out_width, 1)
         self.act = ACTIVATIONS[layer.activation](layer.out_width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -147,9 +148,9 @@ class TransposedAttentionModule(nn.Module):
         """Take width and heads from `layer`."""
         super().__init__()
         self.heads = layer.heads
-        self.qkv = nn.Conv2d(layer.width, 3 * layer.width, 1)
+        self.qkv = Conv2d(layer.width, 3 * layer.width, 1)
         self.temperature = nn.Parameter(torch.ones(layer.heads))
-        self.project = nn.Conv2d(layer.width, layer.width, 1)
+        self.project = Conv2d(layer.width, layer.width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map of the same shape."""
@@ -167,8 +168,8 @@ class LinearAttentionModule(nn.Module):
         """Take the width from `layer`."""
         super().__init__()
         self.width, self.patch = layer.width, layer.patch
-        self.score_key_value = nn.Conv2d(layer.width, 1 + 2 * layer.width, 1)
-        self.project = nn.Conv2d(layer.width, layer.width, 1)
+        self.score_key_value = Conv2d(layer.width, 1 + 2 * layer.width, 1)
+        self.project = Conv2d(layer.width, layer.width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map of the same shape."""
@@ -190,7 +191,7 @@ class SplitDepthwiseModule(nn.Module):
         width = layer.slice_width
         self.width = width
         convs = (
-            nn.Conv2d(width, width, layer.kernel, padding=layer.kernel // 2, groups=width)
+            Conv2d(width, width, layer.kernel, padding=layer.kernel // 2, groups=width)
             for _ in range(layer.splits - 1)
         )
         self.convs = nn.ModuleList(convs)
@@ -210,7 +211,7 @@ class PositionalEncodingModule(nn.Module):
     def __init__(self, layer: PositionalEncoding) -> None:
         """Take the width from `layer`."""
         super().__init__()
-        self.project = nn.Conv2d(2 * FOURIER_FEATURES, layer.width, 1)
+        self.project = Conv2d(2 * FOURIER_FEATURES, layer.width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the map with its positions added."""

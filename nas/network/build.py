@@ -31,12 +31,12 @@ from nas.network.modules import (
     NORMS,
     Branches,
     ChannelScale,
+    Conv2d,
     FlatLinear,
     GlobalMeanPool,
     NarrowChannels,
     SqueezeExciteGate,
     Stretched,
-    normal_,
 )
 
 
@@ -83,9 +83,7 @@ def build(architecture: Architecture, task: Task, *, seed: int = 0) -> Network:
     """Return the network of `architecture` for `task`; its weights depend on `seed` alone, on no global state."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which reseeds every GPU as well
-        network = _assemble(architecture, task)
-        network.apply(_initialise)
-    return network
+        return _assemble(architecture, task)
 
 
 def _assemble(architecture: Architecture, task: Task) -> Network:
@@ -105,7 +103,7 @@ def _assemble(architecture: Architecture, task: Task) -> Network:
 
 @singledispatch
 def module(layer: Layer) -> nn.Module:
-    """Return the module that computes `layer`, with torch's default weights."""
+    """Return the module that computes `layer`, its weights drawn from torch's generator."""
     raise TypeError(f"no module for layer {type(layer).__name__}")
 
 
@@ -124,7 +122,7 @@ def _(layer: Parallel) -> nn.Module:
 
 @module.register
 def _(layer: Conv) -> nn.Module:
-    return nn.Conv2d(
+    return Conv2d(
         layer.in_width, layer.out_width, layer.kernel, layer.stride, layer.padding, groups=layer.groups, bias=layer.bias
     )
 
@@ -184,16 +182,3 @@ def _(layer: Classifier) -> nn.Module:
 @module.register
 def _(layer: Leaf) -> nn.Module:
     return attention.MODULES[type(layer)](layer)
-
-
-def _initialise(part: nn.Module) -> None:
-    """Kaiming by the fan-out of each group for convolutions (He et al. 2015), a narrow normal for linear layers."""
-    if isinstance(part, nn.Conv2d):
-        fan_out = part.out_channels // part.groups * part.kernel_size[0] * part.kernel_size[1]
-        nn.init.normal_(part.weight, std=(2 / fan_out) ** 0.5)
-    elif isinstance(part, nn.Linear):
-        normal_(part.weight)
-    else:
-        return
-    if part.bias is not None:
-        nn.init.zeros_(part.bias)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Literal
 
 import torch
@@ -12,6 +11,17 @@ from torch import Tensor, nn
 from torchvision.ops import stochastic_depth
 
 from nas.layers import SqueezeExcite
+
+
+class Conv2d(nn.Conv2d):
+    """A convolution that starts as He et al. 2015 say, by the fan-out of each group, with biases of zero."""
+
+    def reset_parameters(self) -> None:
+        """Draw the weights."""
+        fan_out = self.out_channels // self.groups * self.kernel_size[0] * self.kernel_size[1]
+        nn.init.normal_(self.weight, std=(2 / fan_out) ** 0.5)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
 
 
 class ChannelLayerNorm(nn.LayerNorm):
@@ -51,10 +61,10 @@ class SqueezeExciteGate(nn.Module):
         """Take the widths and the gate from `layer`."""
         super().__init__()
         plain = layer.norm == "none"
-        self.reduce = nn.Conv2d(layer.width, layer.squeeze, 1, bias=plain)
+        self.reduce = Conv2d(layer.width, layer.squeeze, 1, bias=plain)
         self.norm = NORMS[layer.norm](layer.squeeze, 1)
         self.act = ACTIVATIONS[layer.activation](layer.squeeze)
-        self.expand = nn.Conv2d(layer.squeeze, layer.width, 1, bias=plain)
+        self.expand = Conv2d(layer.squeeze, layer.width, 1, bias=plain)
         self.gate = GATES[layer.gate]()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -149,7 +159,13 @@ class GlobalMeanPool(nn.Module):
 
 
 class FlatLinear(nn.Linear):
-    """A linear layer on pooled maps: (B, C, 1, 1) -> (B, out)."""
+    """A linear layer on pooled maps, (B, C, 1, 1) -> (B, out), that starts narrow."""
+
+    def reset_parameters(self) -> None:
+        """Draw the weights; 0.02 is the usual spread of classifiers in transformers and ConvNeXt."""
+        nn.init.trunc_normal_(self.weight, std=0.02)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         """Return one vector for each image."""
@@ -177,5 +193,3 @@ NORMS: dict[str, Callable[[int, int], nn.Module]] = {
     "group": lambda width, groups: nn.GroupNorm(groups, width),
     "none": lambda _, __: nn.Identity(),
 }
-
-normal_ = partial(nn.init.trunc_normal_, std=0.02)

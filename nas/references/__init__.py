@@ -64,7 +64,11 @@ def references() -> Mapping[str, Reference]:
     """Return all references by name, families together, small ones first."""
     table = tomllib.loads(TABLE.read_text(encoding="utf-8"))
     return MappingProxyType(
-        {name: _reference(name, BUILDERS[builder], **line) for builder, lines in table.items() for name, line in lines.items()}
+        {
+            name: _reference(name, BUILDERS[builder], **line)
+            for builder, lines in table.items()
+            for name, line in lines.items()
+        }
     )
 
 

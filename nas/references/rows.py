@@ -1,4 +1,4 @@
-"""The tables of papers as stages: rows of one block each, put together where the map keeps its shape."""
+"""How the tables of papers become stages."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ Row = tuple[int, Stride, Block]
 """The width that a block gives, its stride, and its genes."""
 
 
-def repeated(width: int, stride: Stride, block: Block, depth: int) -> list[Row]:
-    """Return `depth` rows of a block, the first of which strides."""
-    return [(width, stride, block), *[(width, 1, block)] * (depth - 1)]
+def stage(width: int, stride: Stride, depth: int, block: Block, *, first: Block | None = None) -> Stage:
+    """Return a stage of `depth` equal blocks, behind `first` where that is given."""
+    return Stage(width=width, stride=stride, blocks=(*([first] if first else ()), *(block,) * depth))
 
 
 def stages(rows: Iterable[Row]) -> tuple[Stage, ...]:
-    """Return the rows as stages: one that strides or changes the width begins a new one."""
+    """Return the rows as stages: a row that strides or changes the width begins a new one."""
     found: list[Stage] = []
     for width, stride, block in rows:
         if found and stride == 1 and found[-1].width == width:
             found[-1] = found[-1].model_copy(update={"blocks": (*found[-1].blocks, block)})
         else:
-            found.append(Stage(width=width, stride=stride, blocks=(block,)))
+            found.append(stage(width, stride, 1, block))
     return tuple(found)
 
 
-def rounded(in_width: int, expansion: float, divisor: int = 8) -> float:
-    """Return the expansion of `in_width` whose hidden width is a multiple of `divisor`, as MobileNetV3 and on have it."""
-    return divisible(in_width * expansion, divisor) / in_width
+def rounded(in_width: int, expansion: float) -> float:
+    """Return the expansion of `in_width` whose hidden width is a multiple of 8, as in MobileNetV3 and V4."""
+    return divisible(in_width * expansion) / in_width

@@ -26,6 +26,7 @@ from nas.layers import (
     Narrow,
     Norm,
     Parallel,
+    Pool,
     SqueezeExcite,
     restride,
     trace,
@@ -33,7 +34,14 @@ from nas.layers import (
 from tests.core.examples import block
 
 WORDS: dict[type[Leaf], str] = {
-    **{Norm: "norm", Act: "act", LayerScale: "scale", ChannelShuffle: "shuffle", PositionalEncoding: "position"},
+    **{
+        Norm: "norm",
+        Act: "act",
+        LayerScale: "scale",
+        ChannelShuffle: "shuffle",
+        PositionalEncoding: "position",
+        Pool: "pool",
+    },
 }
 TRANSFORMER = "norm attention norm 32>64+ act 64>32+ norm"
 FUSE = "3x3 32>16 norm act"
@@ -124,6 +132,28 @@ def _layers(genes: Block, place: Place) -> Layer:
 @pytest.mark.parametrize(("genes", "layout"), LAYOUTS)
 def test_a_family_has_the_layout_of_its_source(genes: Block, layout: str) -> None:
     assert " ".join(map(_word, _leaves(genes, Place(16, 16, 1)))) == layout
+
+
+@pytest.mark.parametrize(
+    ("genes", "layout"),
+    [
+        (block("sandglass", expansion=4), "16>4 norm 4>24 norm act dw3 norm"),
+        (block("sandglass", expansion=4, start_kernel=5), "dw5 norm act 16>4 norm 4>24 norm act dw3 norm"),
+        (block("sandglass", expansion=4, kernel=1), "16>4 norm 4>24 norm act"),
+        (block("irmb_hybrid", expansion=2), "norm 16>64+ act dw3 norm act 64>24"),
+        (block("ghost", expansion=2), "16>16 norm act dw3 norm act dw3 norm 32>12 norm dw3 norm dw3 norm 16>24 norm"),
+        (block("shuffle"), "dw3 norm 16>12 norm act 16>12 norm act dw3 norm 12>12 norm act shuffle"),
+        (block("former"), "3x3 16>24 norm act norm attention dw3 norm 24>24+ act 24>24+"),
+        (block("dense"), "norm act 16>24 pool"),
+    ],
+)
+def test_a_family_changes_the_shape_as_its_source_does(genes: Block, layout: str) -> None:
+    assert " ".join(map(_word, _leaves(genes, Place(16, 24, 2)))) == layout
+
+
+def test_a_dense_layer_adds_what_it_grows() -> None:
+    grown = _leaves(block("dense", expansion=4), Place(16, 28, 1))
+    assert " ".join(map(_word, grown)) == "norm act 16>48 norm act 3x3 48>12"
 
 
 def test_every_family_has_a_layout_here() -> None:
