@@ -20,7 +20,7 @@ from nas.attention import (
     TransposedAttention,
     WindowAttention,
 )
-from nas.network.modules import ACTIVATIONS, Conv2d
+from nas.network.modules import ACTIVATIONS, NarrowConv2d
 
 _TEMPERATURE = 10_000.0
 """The slowest sine turns once over this many radians (Vaswani et al. 2017, section 3.5)."""
@@ -82,8 +82,8 @@ class PatchAttentionModule(nn.Module):
         """Take widths and heads from `layer`."""
         super().__init__()
         self.heads, self.patch = layer.heads, layer.patch
-        self.qkv = Conv2d(layer.width, 3 * layer.width, 1)
-        self.project = Conv2d(layer.width, layer.width, 1)
+        self.qkv = NarrowConv2d(layer.width, 3 * layer.width, 1)
+        self.project = NarrowConv2d(layer.width, layer.width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map of the same shape."""
@@ -100,8 +100,8 @@ class SingleHeadAttentionModule(nn.Module):
     def __init__(self, layer: SingleHeadAttention) -> None:
         """Take the width from `layer`."""
         super().__init__()
-        self.query = Conv2d(layer.width, layer.width, 1, bias=False)
-        self.value = Conv2d(layer.width, layer.width, 1, bias=False)
+        self.query = NarrowConv2d(layer.width, layer.width, 1, bias=False)
+        self.value = NarrowConv2d(layer.width, layer.width, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map of the same shape."""
@@ -117,8 +117,8 @@ class WindowAttentionModule(nn.Module):
         """Take widths, heads and windows from `layer`."""
         super().__init__()
         self.layer = layer
-        self.query_key = Conv2d(layer.width, 2 * layer.width, 1)
-        self.value = Conv2d(layer.width, layer.out_width, 1)
+        self.query_key = NarrowConv2d(layer.width, 2 * layer.width, 1)
+        self.value = NarrowConv2d(layer.width, layer.out_width, 1)
         self.act = ACTIVATIONS[layer.activation](layer.out_width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -148,9 +148,9 @@ class TransposedAttentionModule(nn.Module):
         """Take width and heads from `layer`."""
         super().__init__()
         self.heads = layer.heads
-        self.qkv = Conv2d(layer.width, 3 * layer.width, 1)
+        self.qkv = NarrowConv2d(layer.width, 3 * layer.width, 1)
         self.temperature = nn.Parameter(torch.ones(layer.heads))
-        self.project = Conv2d(layer.width, layer.width, 1)
+        self.project = NarrowConv2d(layer.width, layer.width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map of the same shape."""
@@ -168,8 +168,8 @@ class LinearAttentionModule(nn.Module):
         """Take the width from `layer`."""
         super().__init__()
         self.width, self.patch = layer.width, layer.patch
-        self.score_key_value = Conv2d(layer.width, 1 + 2 * layer.width, 1)
-        self.project = Conv2d(layer.width, layer.width, 1)
+        self.score_key_value = NarrowConv2d(layer.width, 1 + 2 * layer.width, 1)
+        self.project = NarrowConv2d(layer.width, layer.width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixed map of the same shape."""
@@ -191,7 +191,7 @@ class SplitDepthwiseModule(nn.Module):
         width = layer.slice_width
         self.width = width
         convs = (
-            Conv2d(width, width, layer.kernel, padding=layer.kernel // 2, groups=width)
+            NarrowConv2d(width, width, layer.kernel, padding=layer.kernel // 2, groups=width)
             for _ in range(layer.splits - 1)
         )
         self.convs = nn.ModuleList(convs)
@@ -211,7 +211,7 @@ class PositionalEncodingModule(nn.Module):
     def __init__(self, layer: PositionalEncoding) -> None:
         """Take the width from `layer`."""
         super().__init__()
-        self.project = Conv2d(2 * FOURIER_FEATURES, layer.width, 1)
+        self.project = NarrowConv2d(2 * FOURIER_FEATURES, layer.width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the map with its positions added."""

@@ -37,6 +37,7 @@ from nas.network.modules import (
     NarrowChannels,
     SqueezeExciteGate,
     Stretched,
+    start_narrow,
 )
 
 
@@ -117,7 +118,22 @@ def _(layer: Chain) -> nn.Module:
 
 @module.register
 def _(layer: Parallel) -> nn.Module:
-    return Branches({name: module(branch) for name, branch in layer.branches}, layer.combine)
+    branches = Branches({name: module(branch) for name, branch in layer.branches}, layer.combine)
+    if branches.is_residual:
+        for branch in branches.values():
+            _quieten(branch)
+    return branches
+
+
+def _quieten(branch: nn.Module) -> None:
+    """Start the last convolution of a residual branch narrow where no norm follows, as ConvNeXt, StarNet, TinyNeXt do.
+
+    Nothing rescales what it gives: drawn by its fan-out it would drown the residual stream.
+    """
+    while isinstance(branch, nn.Sequential) and len(branch):
+        branch = branch[-1]
+    if isinstance(branch, Conv2d):
+        start_narrow(branch.weight, branch.bias)
 
 
 @module.register

@@ -24,6 +24,14 @@ class Conv2d(nn.Conv2d):
             nn.init.zeros_(self.bias)
 
 
+class NarrowConv2d(nn.Conv2d):
+    """A projection of an attention: starts narrow, as in transformers, so that attention starts out even."""
+
+    def reset_parameters(self) -> None:
+        """Draw the weights."""
+        start_narrow(self.weight, self.bias)
+
+
 class ChannelLayerNorm(nn.LayerNorm):
     """LayerNorm over the channels of each position of a map (B, C, H, W), as ConvNeXt uses it."""
 
@@ -162,14 +170,19 @@ class FlatLinear(nn.Linear):
     """A linear layer on pooled maps, (B, C, 1, 1) -> (B, out), that starts narrow."""
 
     def reset_parameters(self) -> None:
-        """Draw the weights; 0.02 is the usual spread of classifiers in transformers and ConvNeXt."""
-        nn.init.trunc_normal_(self.weight, std=0.02)
-        if self.bias is not None:
-            nn.init.zeros_(self.bias)
+        """Draw the weights."""
+        start_narrow(self.weight, self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
         """Return one vector for each image."""
         return super().forward(input.flatten(1))
+
+
+def start_narrow(weight: Tensor, bias: Tensor | None) -> None:
+    """Draw weights with a spread of 0.02, as transformers and ConvNeXt do; biases start at zero."""
+    nn.init.trunc_normal_(weight, std=0.02)
+    if bias is not None:
+        nn.init.zeros_(bias)
 
 
 GATES: dict[str, Callable[[], nn.Module]] = {"sigmoid": nn.Sigmoid, "hardsigmoid": nn.Hardsigmoid}
