@@ -7,14 +7,14 @@ feature map is at least 4x4; parameters do not change.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from nas.blocks import FAMILIES, Block, Place, family
-from nas.blocks.block import Activation, NormKind
+from nas.blocks.block import Activation, NormKind, attention_heads, heads_fault
 from nas.errors import SpaceError, unknown
 from nas.layers import (
     Act,
@@ -33,6 +33,8 @@ from nas.value import Value, canonical_json, digest, explain
 
 SMALLEST_LAST_SIDE = 4
 
+V = TypeVar("V", bound=Value)
+
 
 class Task(Value):
     """What a network is built for: the same architecture is trained on one task and counted on another."""
@@ -45,9 +47,9 @@ class Task(Value):
 class Stem(Value):
     """One strided convolution with norm and activation, or what leading networks put there.
 
-    `first_width` puts a strided 3x3 convolution in front and shares the stride with it (TinyNeXt); an even `kernel` equal
-    to the stride cuts patches (ConvNeXt); `max_pool` takes half of the stride as 3x3 pooling (ResNet); `separable` adds
-    a 3x3 depthwise convolution and a linear 1x1, with squeeze-excite at `se_ratio` (EMO, EMOv2).
+    `first_width` puts a strided 3x3 convolution in front and shares the stride with it (TinyNeXt); an even `kernel`
+    equal to the stride cuts patches (ConvNeXt); `max_pool` takes half of the stride as 3x3 pooling (ResNet);
+    `separable` adds a 3x3 depthwise convolution and a linear 1x1, with squeeze-excite at `se_ratio` (EMO, EMOv2).
     """
 
     width: int = Field(ge=1)
@@ -71,6 +73,11 @@ class Stem(Value):
             raise ValueError("first_width and max_pool cannot both take half of the stride")
         return self
 
+    @property
+    def idle(self) -> frozenset[str]:
+        """The fields that nothing reads."""
+        return frozenset() if self.separable else frozenset({"se_ratio"})
+
 
 class Stage(Value):
     """Blocks of one output width; the first one carries the stride."""
@@ -88,26 +95,43 @@ class Stage(Value):
         return blocks
 
     def places(self, in_width: int) -> list[Place]:
-        """Return where each block stands when the stage is given `in_width` channels.
+        """Return where each block stands when the stage is given `in_width` channels."""
+        return stage_places(tuple(block.family for block in self.blocks), in_width, self.width, self.stride)
 
-        Blocks of a family that grows share the widening that is left among the blocks that are left; one that strides
-        halves the width first, as between the blocks of DenseNet-BC (compression 0.5).
-        """
-        places, left, stride = [], len(self.blocks), self.stride
-        for block in self.blocks:
-            width = self.width
-            if family(block.family).grows and left > 1:
-                width = in_width // 2 if stride > 1 else in_width + (width - in_width) // left
-            places.append(Place(in_width, max(1, width), stride))
-            in_width, left, stride = places[-1].out_width, left - 1, 1
-        return places
+
+def stage_places(families: Sequence[str], in_width: int, width: int, stride: int) -> list[Place]:
+    """Return where the blocks of `families` stand in a stage of `width` and `stride` behind `in_width` channels."""
+    places: list[Place] = []
+    for left, name in zip(range(len(families), 0, -1), families, strict=True):
+        if in_width == width and stride == 1:  # nothing changes any more, whatever the families
+            return places + [_place(width, width, 1)] * left
+        places.append(next_place(name, in_width, width, stride, left))
+        in_width, stride = places[-1].out_width, 1
+    return places
+
+
+def next_place(family_name: str, in_width: int, width: int, stride: int, left: int) -> Place:
+    """Return where a block stands with `left` blocks, itself among them, to the end of a stage of `width`.
+
+    Blocks of a family that grows share the widening that is left among the blocks that are left; one that strides
+    halves the width first, as between the blocks of DenseNet-BC (compression 0.5).
+    """
+    if family(family_name).grows and left > 1:
+        width = max(1, in_width // 2 if stride > 1 else in_width + (width - in_width) // left)
+    return _place(in_width, width, stride)
+
+
+@lru_cache(maxsize=16_384)
+def _place(in_width: int, out_width: int, stride: int) -> Place:
+    return Place(in_width, out_width, stride)
 
 
 class Head(Value):
     """From the last feature map to the classifier.
 
-    [`map_norm`, `map_activation`], [1x1 convolution to `width` with norm and activation], global pooling, [`pool_norm`],
-    [linear layer to `hidden` with `hidden_norm` and activation], classifier. A width of 0 leaves a layer out.
+    [`map_norm`, `map_activation`], [1x1 convolution to `width` with norm and activation], global pooling,
+    [`pool_norm`], [linear layer to `hidden` with `hidden_norm` and activation], classifier. A width of 0 leaves a layer
+    out.
     """
 
     width: int = Field(default=0, ge=0)
@@ -119,12 +143,11 @@ class Head(Value):
     hidden: int = Field(default=0, ge=0)
     hidden_norm: Literal["none", "batch"] = "none"
 
-    def normal(self) -> Head:
-        """Return the head with the fields at their defaults that nothing reads; itself when it is so already."""
-        idle = set() if self.width else {"norm"} if self.hidden else {"norm", "activation"}
-        idle |= set() if self.hidden else {"hidden_norm"}
-        stray = {name: Head.model_fields[name].default for name in idle}
-        return self.model_copy(update=stray) if any(getattr(self, key) != stray[key] for key in stray) else self
+    @property
+    def idle(self) -> frozenset[str]:
+        """The fields that nothing reads."""
+        readers = {"norm": self.width, "hidden_norm": self.hidden, "activation": self.width or self.hidden}
+        return frozenset(name for name, reader in readers.items() if not reader)
 
 
 class Architecture(Value):
@@ -146,12 +169,13 @@ class Architecture(Value):
             for block, place in zip(stage.blocks, places, strict=True):
                 if fault := block_fault(block, place):
                     raise ValueError(f"stage {i}: {fault}")
-            blocks = tuple(map(_normal_block, stage.blocks, places))
+            blocks = tuple(map(normal_block, stage.blocks, places))
             is_normal = all(map(operator.is_, blocks, stage.blocks))
             stages.append(stage if is_normal else stage.model_copy(update={"blocks": blocks}))
             in_width = stage.width
         object.__setattr__(self, "stages", tuple(stages))  # the value is not yet visible to anyone
-        object.__setattr__(self, "head", self.head.normal())
+        object.__setattr__(self, "stem", _defaulted(self.stem, self.stem.idle))
+        object.__setattr__(self, "head", _defaulted(self.head, self.head.idle))
         return self
 
     @cached_property
@@ -192,17 +216,26 @@ def _runs(stage: Stage) -> list[str]:
 @lru_cache(maxsize=65_536)
 def block_fault(block: Block, place: Place) -> str | None:
     """Return in words why `block` cannot stand at `place`; None when it can."""
-    fault = family(block.family).fault(block, place)
+    rules = family(block.family)
+    fault = rules.fault(block, place) or heads_fault(block, rules.attended(block, place))
     return fault and f"{block.family}: {fault}"
 
 
 @lru_cache(maxsize=65_536)
-def _normal_block(block: Block, place: Place) -> Block:
-    """Return the block with its idle genes at their defaults; the same object when they are there already."""
-    read = {"family", *family(block.family).reads(place)}
-    idle = ((name, field.default) for name, field in Block.model_fields.items() if name not in read)
-    stray = {name: default for name, default in idle if getattr(block, name) != default}
-    return block.model_copy(update=stray) if stray else block
+def normal_block(block: Block, place: Place) -> Block:
+    """Return the block with its idle genes at their defaults and its heads counted; itself when it is so already."""
+    rules = family(block.family)
+    read = {"family", *rules.reads(place)}
+    if "heads" in read and not block.heads:
+        block = block.model_copy(update={"heads": attention_heads(block, rules.attended(block, place))})
+    return _defaulted(block, Block.model_fields.keys() - read)
+
+
+def _defaulted(value: V, idle: Iterable[str]) -> V:
+    """Return `value` with the fields `idle` at their defaults; the same object when they are there already."""
+    fields = type(value).model_fields
+    stray = {name: fields[name].default for name in idle if getattr(value, name) != fields[name].default}
+    return value.model_copy(update=stray) if stray else value
 
 
 def block_layers(block: Block, place: Place, stride: int) -> Layer:
@@ -266,15 +299,21 @@ def head_layers(head: Head, in_width: int, num_classes: int) -> Chain:
 
 
 def effective_strides(architecture: Architecture, resolution: int) -> list[int]:
-    """Return the strides in effect at `resolution`, stem first: the earliest are dropped until 4x4 is left."""
-    strides: list[int] = [architecture.stem.stride, *(stage.stride for stage in architecture.stages)]
-    for i in range(len(strides)):
-        while strides[i] > 1 and _last_side(strides, resolution) < SMALLEST_LAST_SIDE:
-            strides[i] //= 2
-    return strides
+    """Return the strides in effect at `resolution`, stem first."""
+    return dropped_strides([architecture.stem.stride, *(stage.stride for stage in architecture.stages)], resolution)
 
 
-def _last_side(strides: list[int], resolution: int) -> int:
+def dropped_strides(strides: Sequence[int], resolution: int) -> list[int]:
+    """Return `strides` at `resolution`: the earliest are dropped until a map of 4x4 is left."""
+    kept = list(strides)
+    for i in range(len(kept)):
+        while kept[i] > 1 and last_side(kept, resolution) < SMALLEST_LAST_SIDE:
+            kept[i] //= 2
+    return kept
+
+
+def last_side(strides: Iterable[int], resolution: int) -> int:
+    """Return the side that `strides` leave of `resolution`, rounded up at each."""
     side = resolution
     for stride in strides:
         side = -(-side // stride)

@@ -12,10 +12,13 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)  # fvcore imports torch.jit.script, which torch deprecates
     from fvcore.nn import FlopCountAnalysis, parameter_count
 
-from nas.architecture import Architecture, Task
-from nas.budget import Budget, Cost, cost
+from nas.architecture import Architecture, Task, walk
+from nas.budget import Budget, Cost, cost, cost_table
 from nas.errors import AuditError
-from nas.network.build import build
+from nas.layers import Layer
+from nas.lint import corners
+from nas.network.build import build, module
+from nas.space import SearchSpace
 
 COUNTED_OPERATORS = frozenset({"conv", "linear", "addmm", "matmul", "bmm", "einsum"})
 """fvcore's names of the multiply-accumulates we count; it also counts norms, which fold away."""
@@ -53,3 +56,31 @@ def audit(architecture: Architecture, task: Task, budget: Budget) -> Cost:
     if violations := budget.violations(expected):
         raise AuditError(f"architecture {architecture.arch_id}: {violations[0]}")
     return expected
+
+
+def corner_faults(space: SearchSpace) -> list[str]:
+    """Return what goes wrong where the parts of the space's corners are built and run for its target, without weights.
+
+    Each part runs on the map that the closed form says it is given, and must give the one that it says.
+    """
+    task, seen, faults = space.target.task, set(), []
+    for architecture in map(space.decode, corners(space)):
+        channels, side = task.in_channels, task.resolution
+        for (name, layer), (_, step) in zip(walk(architecture, task), cost_table(architecture, task), strict=True):
+            part = (layer, channels, side)
+            if part not in seen and (fault := _fault(*part, step.channels, step.side)):
+                faults.append(f"{name} of {architecture.words()}: {fault}")
+            seen.add(part)
+            channels, side = step.channels, step.side
+    return faults
+
+
+def _fault(layer: Layer, channels: int, side: int, out_channels: int, out_side: int) -> str:
+    """Return in one line why `layer` does not give the map it should; empty when it does."""
+    try:
+        with torch.device("meta"), torch.no_grad():
+            found = tuple(module(layer).eval()(torch.empty(1, channels, side, side)).shape)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        return str(error).split("\n")[0]
+    expected = (1, out_channels, out_side, out_side)
+    return "" if found in {expected, expected[:2]} else f"gives {found} instead of {expected}"

@@ -6,7 +6,7 @@ The closed form needs no module and no torch: microseconds, so that a search can
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import lru_cache
 
@@ -20,13 +20,12 @@ from nas.architecture import (
     block_layers,
     effective_strides,
     head_layers,
-    placed_blocks,
     stem_layers,
     walk,
 )
 from nas.blocks import Block, Place
 from nas.errors import CapError
-from nas.layers import Trace, trace
+from nas.layers import Trace, count_params, trace
 from nas.value import Value
 
 BYTES_PER_ELEMENT = 4
@@ -93,7 +92,7 @@ def parse_count(text: str, *, what: str = "cap") -> int:
 
 def cost(architecture: Architecture, task: Task) -> Cost:
     """Return the closed-form cost of `architecture` built for `task`."""
-    return _total(_traces(architecture, task))
+    return cost_of(in_sequence(_traces(architecture, task)))
 
 
 def cost_table(architecture: Architecture, task: Task) -> list[tuple[str, Trace]]:
@@ -101,40 +100,68 @@ def cost_table(architecture: Architecture, task: Task) -> list[tuple[str, Trace]
     return list(zip((name for name, _ in walk(architecture, task)), _traces(architecture, task), strict=True))
 
 
-def _traces(architecture: Architecture, task: Task) -> Iterable[Trace]:
+def _traces(architecture: Architecture, task: Task) -> Iterator[Trace]:
     strides = effective_strides(architecture, task.resolution)
-    step = _stem_trace(architecture.stem, task.in_channels, strides[0], task.resolution)
+    step = stem_trace(architecture.stem, task.in_channels, strides[0], task.resolution)
     yield step
-    for block, place, stride in placed_blocks(architecture, strides):
-        step = _block_trace(block, place, stride, step.side)
+    for stage, stride in zip(architecture.stages, strides[1:], strict=True):
+        standing = zip(stage.blocks, stage.places(step.channels), strict=True)
+        traces = block_traces(standing, stride, step.side)
+        for step in traces:
+            yield step
+    yield head_trace(architecture.head, step.channels, task.num_classes, step.side)
+
+
+def block_traces(standing: Iterable[tuple[Block, Place]], stride: int, side: int) -> Iterator[Trace]:
+    """Yield the traces of a stage's blocks on a map of `side`, the first one with `stride` in effect."""
+    before: tuple[Block, Place, int, int] | None = None
+    for block, place in standing:
+        here = (block, place, stride, side)
+        if here != before:  # most blocks are the one before once more
+            step, before = block_trace(*here), here
         yield step
-    yield _head_trace(architecture.head, step.channels, task.num_classes, step.side)
+        stride, side = 1, step.side
 
 
-def _total(traces: Iterable[Trace]) -> Cost:
+def in_sequence(traces: Iterable[Trace]) -> Trace:
+    """Return the trace of layers that run one after another."""
     params = macs = peak = 0
     for step in traces:
         params += step.params
         macs += step.macs
         peak = max(peak, step.peak_activation_elements)
+    return Trace(params, macs, peak, step.channels, step.side)
+
+
+def cost_of(whole: Trace) -> Cost:
+    """Return the trace of a whole network as its cost."""
     return Cost(
-        params=params,
-        macs=macs,
-        peak_activation_bytes=peak * BYTES_PER_ELEMENT,
-        weight_bytes=params * BYTES_PER_ELEMENT,
+        params=whole.params,
+        macs=whole.macs,
+        peak_activation_bytes=whole.peak_activation_elements * BYTES_PER_ELEMENT,
+        weight_bytes=whole.params * BYTES_PER_ELEMENT,
     )
 
 
 @lru_cache(maxsize=4_096)
-def _stem_trace(stem: Stem, in_channels: int, stride: int, side: int) -> Trace:
+def stem_trace(stem: Stem, in_channels: int, stride: int, side: int) -> Trace:
+    """Return the trace of a stem on images of `in_channels`, its `stride` in effect."""
     return trace(stem_layers(stem, in_channels, stride), in_channels, side)
 
 
 @lru_cache(maxsize=65_536)
-def _block_trace(block: Block, place: Place, stride: int, side: int) -> Trace:
+def block_trace(block: Block, place: Place, stride: int, side: int) -> Trace:
+    """Return the trace of a block on a map of `side`, its `stride` in effect."""
     return trace(block_layers(block, place, stride), place.in_width, side)
 
 
+@lru_cache(maxsize=65_536)
+def block_params(block: Block, place: Place) -> int:
+    """Return the parameters of a block, those of its trace on any map."""
+    return count_params(block_layers(block, place, place.stride))
+
+
 @lru_cache(maxsize=4_096)
-def _head_trace(head: Head, in_width: int, num_classes: int, side: int) -> Trace:
+def head_trace(head: Head, in_width: int, num_classes: int, side: int) -> Trace:
+    """Return the trace of a head on a map of (`in_width`, `side`)."""
     return trace(head_layers(head, in_width, num_classes), in_width, side)

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from nas.budget import Budget, Cost, Violation, cost, cost_table
+from nas.budget import Budget, Cost, Violation
 from nas.errors import CapError
-from nas.space import GeneValue, Genotype, SearchSpace
+from nas.pricing import Bill, bill
+from nas.space import Gene, GeneValue, Genotype, SearchSpace
+from nas.space_faults import unread
 from nas.space_size import size
 
 SAMPLED_MEMBERS = 500
@@ -18,39 +20,64 @@ DESCENT_SWEEPS = 20
 
 def genotype_cost(space: SearchSpace, genotype: Genotype) -> Cost:
     """Return the closed-form cost of a member, built for the space's target."""
-    return cost(space.decode(genotype), space.target.task)
+    space.check(genotype)
+    return bill(space, genotype).cost
 
 
-def repair(space: SearchSpace, genotype: Genotype, budget: Budget) -> dict[str, GeneValue] | None:
+def repair(space: SearchSpace, genotype: Genotype, budget: Budget, *, keep: str = "") -> dict[str, GeneValue] | None:
     """Return the genotype shrunk into the caps, or None when no step shrinks it any more.
 
     Each step moves one gene to a neighbouring value. If a step fits, the one that gives up least is taken, else the
-    one that frees most. Block families are left alone: changing one is another proposal, not a repair.
+    one that frees most. Block families are left alone: changing one is another proposal, not a repair; so is the gene
+    `keep`.
     """
-    current = space.canonical(genotype)
-    excess = budget.excess(genotype_cost(space, current))
-    for _ in range(sum(len(gene.values) for gene in space.genes)):
+    space.check(genotype)
+    current = bill(space, genotype, budget)
+    excess = current.excess(budget)
+    genes = [gene for gene in space.genes if gene.is_ordered and gene.name != keep]
+    freed: dict[str, float] = {}
+    for _ in range(sum(len(gene.values) for gene in genes)):
         if excess <= 1:
-            return current
-        steps = [(budget.excess(genotype_cost(space, step)), i, step) for i, step in enumerate(_steps(space, current))]
-        fitting = [step for step in steps if step[0] <= 1]
-        if not steps:
+            break
+        step = _step(current, excess, budget, genes, freed) or _step(current, excess, budget, genes, {})
+        if step is None:
             return None
-        best_excess, _, best = max(fitting, key=lambda s: (s[0], -s[1])) if fitting else min(steps, key=lambda s: s[:2])
-        if best_excess >= excess:
-            return None
-        current, excess = space.canonical(best), best_excess
-    return current if excess <= 1 else None
+        current, excess = step
+    return space.canonical(current.genotype, current.active) if excess <= 1 else None
 
 
-def _steps(space: SearchSpace, genotype: Genotype) -> Iterator[dict[str, GeneValue]]:
-    """Yield the genotype with one active, ordered gene moved to a neighbouring value."""
-    active = space.active(genotype)
-    for gene in space.genes:
-        if gene.is_ordered and gene.name in active:
-            at = gene.values.index(genotype[gene.name])
-            for neighbour in gene.values[max(0, at - 1) : at] + gene.values[at + 1 : at + 2]:
-                yield {**genotype, gene.name: neighbour}
+Step = tuple[Bill, float]
+"""What a step leads to, and its excess."""
+
+
+def _step(current: Bill, excess: float, budget: Budget, genes: list[Gene], freed: dict[str, float]) -> Step | None:
+    """Return the best step from `current`; None when every step that was tried frees nothing.
+
+    `freed` remembers what a step in a gene freed when it was last tried. It frees less of a smaller network, so genes
+    are tried in that order, and only those that may beat the best step so far.
+    """
+    active, spans, best = current.active, current.space.spans, None
+    need, most = excess - 1, 0.0
+    shares = {span: current.share(span, budget) for span in set(spans.values())}
+    bounds = [(freed.get(gene.name, shares[spans[gene.name]]), gene) for gene in genes if gene.name in active]
+    for bound, gene in sorted(bounds, key=lambda pair: -pair[0]):
+        if bound < need if most >= need else bound <= most:
+            break
+        step = _smaller(current, excess, budget, gene)
+        freed[gene.name] = frees = excess - step[1]
+        if need <= frees < most if most >= need else most < frees:
+            best, most = step, frees
+    return best
+
+
+def _smaller(current: Bill, excess: float, budget: Budget, gene: Gene) -> Step:
+    """Return the step to the neighbouring value that is cheaper, the lower one if it frees anything; else none."""
+    at = gene.values.index(current.genotype[gene.name])
+    for neighbour in gene.values[max(0, at - 1) : at] + gene.values[at + 1 : at + 2]:
+        step = current.changed({gene.name: neighbour})
+        if (found := step.excess(budget)) < excess:
+            return step, found
+    return current, excess
 
 
 @dataclass(frozen=True)
@@ -65,31 +92,35 @@ class Preflight:
     idle_genes: tuple[str, ...]
 
 
+def sample(space: SearchSpace, seed: int) -> list[Bill]:
+    """Return random members of `space` with their costs."""
+    rng = random.Random(seed)
+    return [bill(space, space.random(rng)) for _ in range(SAMPLED_MEMBERS)]
+
+
 def preflight(space: SearchSpace, budget: Budget, *, seed: int = 0) -> Preflight:
     """Look at random members and at the extremes of `space`; CapError when nothing fits.
 
     `classifier_share` is the median share of the first cap (else of the parameters) that the classifier takes.
     """
-    rng = random.Random(seed)
-    members = [space.random(rng) for _ in range(SAMPLED_MEMBERS)]
-    costs = [genotype_cost(space, member) for member in members]
+    members = sample(space, seed)
 
-    def least(key: Callable[[Cost], float]) -> Cost:
-        return _descend(space, members[min(range(len(costs)), key=lambda i: key(costs[i]))], key)
+    def least(key: Callable[[Bill], float]) -> Cost:
+        return descend(min(members, key=key), key).cost
 
-    smallest, largest = least(lambda cost: cost.params), least(lambda cost: -cost.params)
+    smallest, largest = least(lambda member: member.cost.params), least(lambda member: -member.cost.params)
     if budget.violations(smallest):  # caps on other quantities may still leave room for a larger member
-        closest = least(budget.excess)
+        closest = least(lambda member: member.excess(budget))
         if violations := budget.violations(closest):
             raise CapError(_impossible(space, violations[0], closest))
-    heads = sorted(cost_table(space.decode(member), space.target.task)[-1][1].params for member in members[:50])
+    heads = sorted(member.parts[-1].trace.params for member in members)
     return Preflight(
         size=size(space),
-        feasible_share=sum(not budget.violations(member) for member in costs) / len(costs),
+        feasible_share=sum(member.excess(budget) <= 1 for member in members) / len(members),
         smallest=smallest,
         largest=largest,
-        classifier_share=heads[len(heads) // 2] / (budget.params or costs[0].params),
-        idle_genes=_idle(space, members),
+        classifier_share=heads[len(heads) // 2] / (budget.params or members[0].cost.params),
+        idle_genes=unread(space),
     )
 
 
@@ -101,17 +132,17 @@ def _impossible(space: SearchSpace, violation: Violation, closest: Cost) -> str:
     )
 
 
-def _descend(space: SearchSpace, start: Genotype, key: Callable[[Cost], float]) -> Cost:
-    """Return the least cost by `key` that coordinate descent from `start` finds."""
-    current, best = dict(start), genotype_cost(space, start)
-    moves = list(_moves(space))
+def descend(start: Bill, key: Callable[[Bill], float], *, keep: str = "") -> Bill:
+    """Return the member of the least `key` that coordinate descent from `start` finds; one that reads gene `keep`."""
+    best = start
+    moves = [move for move in _moves(start.space) if keep not in move]
     for _ in range(DESCENT_SWEEPS):
         before = best
         for move in moves:
-            found = genotype_cost(space, {**current, **move})
-            if key(found) < key(best):
-                current, best = {**current, **move}, found
-        if best == before:
+            found = best.changed(move)
+            if key(found) < key(best) and (not keep or keep in found.active):
+                best = found
+        if best is before:
             break
     return best
 
@@ -125,13 +156,5 @@ def _moves(space: SearchSpace) -> Iterator[dict[str, GeneValue]]:
         yield from ({gene.name: value} for value in gene.values)
     for family, other in product(space.genes, repeat=2):
         places = {gene.name.split(".")[0] for gene in (family, other)} - {"network"}
-        if family.name.endswith(".block") and family != other and len(places) <= 1:
+        if family.is_kind and family != other and len(places) <= 1:
             yield from ({family.name: name, other.name: value} for name, value in product(family.values, other.values))
-
-
-def _idle(space: SearchSpace, members: list[dict[str, GeneValue]]) -> tuple[str, ...]:
-    """Return the genes that no sampled member reads."""
-    read: set[str] = set()
-    for member in members:
-        read |= space.active(member)
-    return tuple(gene.name for gene in space.genes if gene.name not in read)

@@ -11,7 +11,7 @@ activations run in place, slices of channels are views, and branches are combine
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from nas.errors import SpaceError
 
@@ -296,8 +296,18 @@ def restride(layer: Layer, stride: int) -> Layer:
             return layer
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+def count_params(layer: Layer) -> int:
+    """Return the trainable parameters of `layer`, which do not depend on the map."""
+    match layer:
+        case Chain(inside) | Parallel(inside):
+            return sum([count_params(inner) for _, inner in inside])
+        case AtMultiple(inner):
+            return count_params(inner)
+        case _:
+            return layer.params
+
+
+class Trace(NamedTuple):
     """What a layer costs on one image, and the shape it gives."""
 
     params: int
@@ -372,4 +382,4 @@ def _trace_at_multiple(layer: AtMultiple, channels: int, side: int, held: int, i
     step = _trace(layer.layer, channels, stretched, held=held, input_held=False)
     back = held + step.channels * (step.side**2 + side**2)
     peak = max(alive + channels * stretched**2, step.peak_activation_elements, back)
-    return replace(step, peak_activation_elements=peak, side=side)
+    return step._replace(peak_activation_elements=peak, side=side)

@@ -49,6 +49,10 @@ Activation = Annotated[str, AfterValidator(_known_activation)]
 NormKind = Annotated[str, AfterValidator(_known_norm)]
 
 
+NARROWEST_HEAD = 20
+"""Channels of an attention head where their number is left open: what EMO and EMOv2 use in their small networks."""
+
+
 class Block(Value):
     """What one block is, apart from the widths and the stride that its stage gives it.
 
@@ -66,7 +70,7 @@ class Block(Value):
     groups: int = Field(default=1, ge=1, description="groups of the dense convolution")
     bias: bool = Field(default=False, description="bias of the convolution, beside its norm")
     layer_scale: float = Field(default=0.0, ge=0, le=1, description="first value of the learned factor; 0: none")
-    heads: int = Field(default=1, ge=1, description="attention heads")
+    heads: int = Field(default=1, ge=0, description="attention heads; 0: as many as leave each 20 channels")
     window: int = Field(default=7, ge=2, description="side of an attention window, positions")
     layers: int = Field(default=2, ge=1, le=12, description="transformer layers inside the block")
     splits: int = Field(default=2, ge=2, le=8, description="slices of the channels")
@@ -91,6 +95,10 @@ def _no_skip_where_changed(place: Place) -> frozenset[str]:
     return frozenset() if place.keeps_shape else frozenset({"skip"})
 
 
+def _no_attention(block: Block, place: Place) -> tuple[int, ...]:  # noqa: ARG001
+    return ()
+
+
 def _no_fault(block: Block, place: Place) -> str | None:  # noqa: ARG001
     return None
 
@@ -101,7 +109,8 @@ class Family:
 
     `layers` gives the layers, for the stride of the place; `genes` are the fields of `Block` it reads anywhere, `idle`
     gives those that do not matter at a place. `fault` says in words why a block cannot stand at a place, or None.
-    `grows` marks families whose blocks share the widening of their stage among them.
+    `grows` marks families whose blocks share the widening of their stage among them; `attended` gives the widths that
+    the heads of a block's attention must divide.
     """
 
     layers: Callable[[Block, Place], Layer]
@@ -109,15 +118,23 @@ class Family:
     idle: Callable[[Place], frozenset[str]] = _no_skip_where_changed
     fault: Callable[[Block, Place], str | None] = _no_fault
     grows: bool = False
+    attended: Callable[[Block, Place], tuple[int, ...]] = _no_attention
 
     def reads(self, place: Place) -> frozenset[str]:
         """Return the genes that matter at `place`."""
         return self.genes - self.idle(place)
 
 
-def heads_fault(block: Block, width: int) -> str | None:
-    """Return what is wrong when the heads do not divide the width of an attention."""
-    return f"`heads` must divide the attention width {width}, got {block.heads}" if width % block.heads else None
+def attention_heads(block: Block, widths: tuple[int, ...]) -> int:
+    """Return the heads of an attention over `widths`; for 0 as many as leave each `NARROWEST_HEAD` channels (EMOv2)."""
+    most = widths[0] // NARROWEST_HEAD
+    return block.heads or next((n for n in range(most, 0, -1) if not any(width % n for width in widths)), 1)
+
+
+def heads_fault(block: Block, widths: tuple[int, ...]) -> str | None:
+    """Return what is wrong when the heads do not divide the widths of an attention."""
+    wrong = next((width for width in widths if block.heads and width % block.heads), None)
+    return f"`heads` must divide the attention width {wrong}, got {block.heads}" if wrong else None
 
 
 def middle_width(width: int, expansion: float) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import partial
 
 from nas.attention import WindowAttention
-from nas.blocks.block import Block, Family, Place, heads_fault, layer_scale, middle_width, skip_where_kept
+from nas.blocks.block import Block, Family, Place, attention_heads, layer_scale, middle_width, skip_where_kept
 from nas.layers import Act, Chain, Conv, Layer, Norm, Parallel, chain, residual
 
 
@@ -38,17 +38,17 @@ def _expand(block: Block, width: int, middle: int, partitions: tuple[str, ...]) 
     if not partitions:
         return chain(conv=Conv(width, middle, bias=True), act=Act(block.activation, middle))
     attend_first = len(partitions) == 1
-    return WindowAttention(width, middle, block.heads, block.window, partitions, block.activation, attend_first)
+    heads = attention_heads(block, (width,) if attend_first else (width, middle))
+    return WindowAttention(width, middle, heads, block.window, partitions, block.activation, attend_first)
 
 
-def _fault(block: Block, place: Place) -> str | None:
-    return heads_fault(block, place.out_width) if place.keeps_shape else None
+def _attended(block: Block, place: Place) -> tuple[int, ...]:  # noqa: ARG001 - EMO mixes before it widens
+    return (place.out_width,) if place.keeps_shape else ()
 
 
-def _hybrid_fault(block: Block, place: Place) -> str | None:
-    """Return the fault where wide values are split among the heads as well."""
+def _hybrid_attended(block: Block, place: Place) -> tuple[int, ...]:
     middle = middle_width(place.out_width, block.expansion)
-    return _fault(block, place) or (heads_fault(block, middle) if place.keeps_shape else None)
+    return (place.out_width, middle) if place.keeps_shape else ()
 
 
 def _idle(place: Place) -> frozenset[str]:
@@ -59,5 +59,5 @@ _GENES = frozenset({"kernel", "expansion", "activation", "norm", "layer_scale", 
 _ATTENTION_GENES = _GENES | {"heads", "window"}
 
 FAMILY = Family(layers, _GENES)
-ATTENTION_FAMILY = Family(partial(layers, partitions=("far",)), _ATTENTION_GENES, _idle, _fault)
-HYBRID_FAMILY = Family(partial(layers, partitions=("far", "near")), _ATTENTION_GENES, _idle, _hybrid_fault)
+ATTENTION_FAMILY = Family(partial(layers, partitions=("far",)), _ATTENTION_GENES, _idle, attended=_attended)
+HYBRID_FAMILY = Family(partial(layers, partitions=("far", "near")), _ATTENTION_GENES, _idle, attended=_hybrid_attended)

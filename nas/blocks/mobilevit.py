@@ -19,10 +19,10 @@ from nas.blocks.block import (
     Block,
     Family,
     Place,
+    attention_heads,
     conv_norm,
     depthwise,
     downsampled,
-    heads_fault,
     middle_width,
     mlp,
     pointwise,
@@ -44,7 +44,9 @@ def v2_layers(block: Block, place: Place) -> Chain:
 
 def _at_rest(block: Block, width: int) -> Chain:
     inner = middle_width(width, block.expansion)
-    transformer = _transformer(block, inner, PatchAttention(inner, block.heads, PATCH), Norm("layer", inner))
+    transformer = _transformer(
+        block, inner, PatchAttention(inner, attention_heads(block, (inner,)), PATCH), Norm("layer", inner)
+    )
     branch = chain(
         local=conv_norm(block, Conv(width, width, block.kernel), act=True),
         project_in=Conv(width, inner),
@@ -78,11 +80,11 @@ def _transformer(block: Block, width: int, attention: Leaf, norm: Norm) -> AtMul
     return AtMultiple(Chain((*((name, layer) for name in names), ("norm", norm))), PATCH)
 
 
-def _fault(block: Block, place: Place) -> str | None:
-    return heads_fault(block, middle_width(place.out_width, block.expansion))
+def _attended(block: Block, place: Place) -> tuple[int, ...]:
+    return (middle_width(place.out_width, block.expansion),)
 
 
 _GENES = frozenset({"kernel", "expansion", "activation", "norm", "layers"})
 
-FAMILY = Family(layers, _GENES | {"heads"}, fault=_fault)
+FAMILY = Family(layers, _GENES | {"heads"}, attended=_attended)
 V2_FAMILY = Family(v2_layers, _GENES)

@@ -13,6 +13,7 @@ says which genes it reads, which are idle where, and what cannot stand where.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 
 from nas.blocks.block import Block, Family, Place
@@ -45,7 +46,7 @@ def own_family(name: str, reference: str) -> Family:
     except Exception as error:  # what another package raises when it is imported is the user's to see
         raise SpaceError(f"block {name!r}: cannot import {reference}: {error}") from error
     if isinstance(found, Family):
-        return Family(_guarded(name, found.layers), found.genes, found.idle, found.fault, found.grows)
+        return replace(found, layers=_guarded(name, found.layers))
     if callable(found):
         return Family(_guarded(name, found), PLAIN_GENES)
     raise SpaceError(f"block {name!r}: {reference} must be a function or a Family, got {type(found).__name__}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 
 from nas.attention import PositionalEncoding, SplitDepthwise, TransposedAttention
-from nas.blocks.block import Block, Family, Place, downsampled, heads_fault, layer_scale, mlp
+from nas.blocks.block import Block, Family, Place, attention_heads, downsampled, layer_scale, mlp
 from nas.layers import Chain, Norm, Parallel, chain, residual
 
 
@@ -22,7 +22,7 @@ def layers(block: Block, place: Place) -> Chain:
 def _at_rest(block: Block, width: int) -> Parallel:
     attention = chain(
         norm=Norm(block.norm, width),
-        attention=TransposedAttention(width, block.heads),
+        attention=TransposedAttention(width, attention_heads(block, (width,))),
         layer_scale=layer_scale(block, width),
     )
     branch = chain(
@@ -36,15 +36,19 @@ def _at_rest(block: Block, width: int) -> Parallel:
     return residual(branch)
 
 
+def _attended(block: Block, place: Place) -> tuple[int, ...]:  # noqa: ARG001
+    return (place.out_width,)
+
+
 def _fault(block: Block, place: Place) -> str | None:
     width, splits = place.out_width, block.splits
-    if -(-width // splits) * (splits - 1) >= width:
-        return f"`splits` leaves no channels of width {width} for the last slice, got {splits}"
-    return heads_fault(block, width)
+    leaves_none = -(-width // splits) * (splits - 1) >= width
+    return f"`splits` leaves no channels of width {width} for the last slice, got {splits}" if leaves_none else None
 
 
 FAMILY = Family(
     layers,
     frozenset({"kernel", "expansion", "activation", "norm", "layer_scale", "heads", "splits", "position"}),
     fault=_fault,
+    attended=_attended,
 )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
-from nas.budget import Budget, parse_count
+from nas.budget import Budget
 from nas.cli.output import count, print_json, print_table
 from nas.feasibility import preflight
+from nas.lint import Bin, lint
 from nas.space_file import load_space, shipped_spaces
 from nas.space_size import size
+
+BAR_CHARACTERS = 50
+MOST_CORNERS = 3
+"""Corners that are named in the table; --json names all."""
 
 
 def list_command(*, as_json: bool) -> None:
@@ -47,19 +53,41 @@ def show_command(name: str, *, as_json: bool) -> None:
 
 def lint_command(name: str, cap: str | None, *, as_json: bool) -> None:
     """Print what a search should know of a space; CapError when nothing fits."""
+    from nas.audit import corner_faults
+
     space = load_space(name)
-    budget = Budget(params=parse_count(cap or space.target.cap, what="--cap"))
+    budget = space.target.budget(cap)
     report = preflight(space, budget)
+    found, corners = lint(space, budget), corner_faults(space)
     if as_json:
-        print_json({**asdict(report), "smallest": report.smallest.model_dump(), "largest": report.largest.model_dump()})
+        costs = {"smallest": report.smallest.model_dump(), "largest": report.largest.model_dump()}
+        print_json({**asdict(report), **costs, **asdict(found), "corner_faults": corners, "caps": budget.model_dump()})
         return
+    caps = [f"{count(budget.params or 0)} params with {space.target.num_classes} classes"]
+    if budget.peak_activation_bytes:
+        caps.append(f"{count(budget.peak_activation_bytes)}B of activations at {space.target.resolution} px")
+    dead = [f"{gene} = {', '.join(map(str, values))}" for gene, values in found.dead_values.items()]
     rows: list[list[object]] = [
         ["networks", f"{report.size:,}"],
-        ["cap", f"{count(budget.params or 0)} params with {space.target.num_classes} classes"],
+        ["cap", ", ".join(caps)],
         ["random members that fit", f"{report.feasible_share:.1%}"],
         ["smallest member", f"{report.smallest.params:,} params, {count(report.smallest.macs)} MACs"],
         ["largest member", f"{report.largest.params:,} params, {count(report.largest.macs)} MACs"],
         ["classifier", f"{report.classifier_share:.1%} of the cap (median)"],
         ["genes that never matter", ", ".join(report.idle_genes) or "none"],
+        ["values that nothing under the cap uses", "; ".join(dead) or "none"],
+        ["corners that cannot be built", "; ".join(corners[:MOST_CORNERS]) or "none"],
     ]
     print_table(["", space.name], rows)
+    _print_sizes(found.sizes, budget)
+
+
+def _print_sizes(sizes: Sequence[Bin], budget: Budget) -> None:
+    """Print a bar for each bin of random members, and a line where the cap is."""
+    members, most = sum(one.members for one in sizes), max(one.members for one in sizes)
+    print(f"params of {members} random members")
+    for one in sizes:
+        bar = "#" * -(-BAR_CHARACTERS * one.members // most)
+        print(f"{'up to ' + count(one.most):>12} {one.members:>4} {bar}".rstrip())
+        if one.most == budget.params:
+            print(f"{'the cap ':->12}{'-' * (6 + BAR_CHARACTERS)}")

@@ -87,7 +87,7 @@ def _create(request: SearchRequest, url: str, folder: StudyFolder, tell: Callabl
     spec = _data_spec(request, space)
     device = _device(request.device or "cpu")
     seed = request.seed or 0
-    budget = Budget(params=parse_count(request.cap or space.target.cap, what="--cap"))
+    budget = space.target.budget(request.cap)
     if request.target != "data":  # an impossible cap is refused before images are read for minutes
         report = preflight(space, budget, seed=seed)
     data = _load(spec, request, seed, request.resolution, tell)
@@ -232,13 +232,14 @@ def _load(
 
 
 def _target_of(data: Dataset, space: SearchSpace) -> Target:
-    """Return the classes and the size of the data as a target, with the cap that the space proposes."""
-    return Target(
-        dataset=data.name,
-        num_classes=data.num_classes,
-        in_channels=data.in_channels,
-        resolution=data.resolution,
-        cap=space.target.cap,
+    """Return the classes and the size of the data as a target, with the caps that the space proposes."""
+    return space.target.model_copy(
+        update={
+            "dataset": data.name,
+            "num_classes": data.num_classes,
+            "in_channels": data.in_channels,
+            "resolution": data.resolution,
+        }
     )
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import nn
 from torchvision.models.mobilenetv3 import InvertedResidual, InvertedResidualConfig
 
-from nas.architecture import Architecture, Stage, Stem
+from nas.architecture import Architecture, Stage, Stem, block_fault
 from nas.attention import PositionalEncoding, SplitDepthwise
 from nas.blocks import FAMILIES, Block, Place
 from nas.blocks.block import middle_width, squeeze_excite
@@ -210,9 +210,32 @@ def test_a_ratio_of_zero_is_no_gate() -> None:
     ],
 )
 def test_a_block_that_cannot_stand_says_why(genes: Block, width: int, fault: str) -> None:
-    assert FAMILIES[genes.family].fault(genes, Place(width, width, 1)) == fault
+    assert block_fault(genes, Place(width, width, 1)) == f"{genes.family}: {fault}"
     with pytest.raises(ValidationError, match=re.escape(f"stage 1: {genes.family}: {fault}")):
         Architecture(stem=Stem(width=width), stages=(Stage(width=width, blocks=(genes,)),))
+
+
+@pytest.mark.parametrize(
+    ("genes", "width", "heads"),
+    [
+        (block("irmb_hybrid", expansion=3, heads=0), 80, 4),
+        (block("irmb_hybrid", expansion=3.5, heads=0), 180, 9),
+        (block("irmb_attention", expansion=3.5, heads=0), 168, 8),
+        (block("irmb_hybrid", expansion=1.5, heads=0), 96, 4),
+        (block("sdta", heads=0), 168, 8),
+        (block("sdta", heads=0), 19, 1),
+        (block("mobilevit", expansion=0.5, heads=0), 80, 2),
+    ],
+)
+def test_heads_left_open_are_as_many_as_leave_each_twenty_channels(genes: Block, width: int, heads: int) -> None:
+    counted = genes.model_copy(update={"heads": heads})
+    one, other = (
+        Architecture(stem=Stem(width=width), stages=(Stage(width=width, blocks=(each,)),)) for each in (genes, counted)
+    )
+    assert one == other
+    assert one.arch_id == other.arch_id
+    place = Place(width, width, 1)
+    assert FAMILIES[genes.family].layers(genes, place) == FAMILIES[genes.family].layers(counted, place)
 
 
 def test_dense_blocks_share_the_widening_of_their_stage() -> None:

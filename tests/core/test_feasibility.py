@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.budget import Budget, parse_count
+from nas.budget import Budget, cost
 from nas.errors import CapError
 from nas.feasibility import genotype_cost, preflight, repair
+from nas.pricing import bill
 from nas.space import GeneValue, SearchSpace
 from nas.space_file import load_space, parse_space, shipped_spaces
 from nas.space_size import size
 from tests.core.examples import genotypes, members, small_space, spaces
+from tests.core.slot_spaces import slot_spaces
 
 SMALL = small_space()
 COSTS = [genotype_cost(SMALL, member) for member in members(SMALL)]
@@ -41,7 +43,7 @@ def test_a_repaired_genotype_is_a_canonical_member_under_the_caps(
 @given(st.sampled_from(sorted(SPACES)), st.integers(0, 10_000), st.floats(0.5, 1))
 def test_every_shipped_space_can_be_repaired_to_half_its_cap(name: str, seed: int, share: float) -> None:
     space = SPACES[name]
-    cap = round(parse_count(space.target.cap) * share)
+    cap = round((space.target.budget().params or 0) * share)
     repaired = repair(space, space.random(random.Random(seed)), Budget(params=cap))
     assert repaired is not None
     assert genotype_cost(space, repaired).params <= cap
@@ -60,6 +62,51 @@ def test_repair_keeps_the_families(data: st.DataObject, cap: int) -> None:
     genotype = data.draw(genotypes(SMALL))
     repaired = repair(SMALL, genotype, Budget(params=cap))
     assert repaired is None or repaired["stage1.block"] == genotype["stage1.block"]
+
+
+def test_repair_leaves_a_gene_alone_that_is_to_be_kept() -> None:
+    space = parse_space('[stem]\nwidth = 8\n[[stage]]\nwidth = [8, 16]\nblock = "separable"\nkernel = [3, 5]')
+    wide = {"stage1.width": 16, "stage1.kernel": 5}
+    budget = Budget(params=genotype_cost(space, {**wide, "stage1.width": 8}).params)
+    assert repair(space, wide, budget, keep="stage1.kernel") == {**wide, "stage1.width": 8}
+    assert repair(space, wide, budget, keep="stage1.width") is None
+
+
+@given(slot_spaces(), st.data())
+def test_the_parts_of_a_bill_are_the_cost_of_the_network(space: SearchSpace, data: st.DataObject) -> None:
+    genotype = data.draw(genotypes(space))
+    expected = cost(space.decode(genotype), space.target.task)
+    assert bill(space, genotype).cost == expected
+    assert sum(part.trace.params for part in bill(space, genotype, Budget()).parts) == expected.params
+    assert bill(space, genotype).active == space.active(genotype)
+
+
+@given(slot_spaces(), st.data(), st.sampled_from([None, Budget(), Budget(macs=1)]))
+def test_a_changed_bill_is_the_bill_of_the_changed_genotype(
+    space: SearchSpace, data: st.DataObject, budget: Budget | None
+) -> None:
+    genotype, other = data.draw(genotypes(space)), data.draw(genotypes(space))
+    names = data.draw(st.lists(st.sampled_from(sorted(other)), min_size=1, max_size=3)) if other else []
+    change = {name: other[name] for name in names}
+    if change:
+        assert bill(space, genotype, budget).changed(change) == bill(space, {**genotype, **change}, budget)
+
+
+@given(slot_spaces(), st.data(), BUDGETS)
+def test_the_excess_of_a_bill_is_that_of_its_cost(space: SearchSpace, data: st.DataObject, budget: Budget) -> None:
+    genotype = data.draw(genotypes(space))
+    assert bill(space, genotype, budget).excess(budget) == budget.excess(genotype_cost(space, genotype))
+
+
+@given(slot_spaces(), st.data(), BUDGETS)
+def test_blocks_in_front_and_behind_are_repaired_too(space: SearchSpace, data: st.DataObject, budget: Budget) -> None:
+    genotype = data.draw(genotypes(space))
+    repaired = repair(space, genotype, budget)
+    if repaired is not None:
+        assert space.canonical(repaired) == repaired
+        assert not budget.violations(genotype_cost(space, repaired))
+    elif not budget.violations(genotype_cost(space, genotype)):
+        pytest.fail("what fits was not repaired")
 
 
 def _widths(*values: GeneValue) -> SearchSpace:

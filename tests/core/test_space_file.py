@@ -82,8 +82,8 @@ def test_per_block_may_name_a_key_that_one_stage_decides() -> None:
 
 FAULTS = {
     # extra lines of the only stage, whose `[[stage]]` is line 3 -> the message
-    "widht = 3": "s.toml:6: stage 1: unknown key 'widht'; did you mean 'width'? (known: activation, block, depth,",
-    'block = "nodpth"': "s.toml:5: stage 1: `block` unknown block 'nodpth'; did you mean 'nodepth'? (known: convnext,",
+    "widht = 3": "s.toml:6: stage 1: unknown key 'widht'; did you mean 'width'? (known: activation, bias, block,",
+    'block = "nodpth"': "s.toml:5: stage 1: `block` unknown block 'nodpth'; did you mean 'nodepth'? (known: conv,",
     "block = 3": "s.toml:5: stage 1: `block` unknown block '3'",
     'block = [["nodepth"]]': "s.toml:5: stage 1: `block` unknown block",
     'activation = "rleu"': "s.toml:6: stage 1: `activation` unknown activation 'rleu'; did you mean 'relu'?",
@@ -138,11 +138,16 @@ ELSEWHERE = {
     STEM + STAGE + STAGE + "kernel = 4\n": "s.toml:9: stage 2: `kernel` must be odd, got 4",
     STEM + STAGE + "[head]\nwidth = -1\n": "s.toml:7: head: `width` input should be greater than or equal to 0, got -1",
     "[network]\nkernel = 4\n" + STEM + STAGE: "s.toml:2: network: `kernel` must be odd, got 4",
-    "[network]\nwidth = 8\n" + STEM + STAGE: "s.toml:2: network: unknown key 'width' (known: activation, block,",
+    "[network]\nwidth = 8\n" + STEM + STAGE: "s.toml:2: network: unknown key 'width' (known: activation, bias, block,",
     "[stages]\nkernel = 4\n" + STEM + STAGE: "s.toml:2: stages: `kernel` must be odd, got 4",
     "[stages]\nkernle = 3\n" + STEM + STAGE: "s.toml:2: stages: unknown key 'kernle'; did you mean 'kernel'?",
     '[target]\ncap = "much"\n' + STEM + STAGE: "s.toml:2: target: `cap` must be a positive count such as 1.5M, 100k",
-    "[target]\ncap = 15\n" + STEM + STAGE: "s.toml:2: target: `cap` input should be a valid string, got 15",
+    "[target]\ncap = 1.5\n" + STEM + STAGE: "s.toml:2: target: `cap` input should be a valid string, got 1.5",
+    "[target]\ncap = true\n" + STEM + STAGE: "s.toml:2: target: `cap` input should be a valid string, got True",
+    "[target]\ncap = 0\n" + STEM + STAGE: "s.toml:2: target: `cap` must be a positive count such as 1.5M, 100k",
+    "[target]\npeak_activation = '1.5'\n"
+    + STEM
+    + STAGE: "s.toml:2: target: `peak_activation` must be a positive count",
     "[target]\nnum_classes = 1\n" + STEM + STAGE: "s.toml:2: target: `num_classes` input should be greater than or",
     "[target]\nclasses = 9\n" + STEM + STAGE: "s.toml:2: target: unknown key 'classes'; did you mean 'num_classes'?",
     "# a comment\n\n[stem] # here\nwidth = 0 # no\n" + STAGE: "s.toml:4: stem: `width` input should be greater than",
@@ -193,7 +198,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(SpaceError, match=r"unknown space 'digit'; did you mean 'digits'\? \(known: digits, nodepth,"):
+    with pytest.raises(SpaceError, match=r"unknown space 'digit'; did you mean 'digits'\? \(known: cifar, digits,"):
         load_space("digit")
 
 
