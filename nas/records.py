@@ -178,3 +178,16 @@ class TrialRecord(Candidate):
             return Status.RUNNING
         reached = [measurement.fidelity for measurement in self.measurements]
         return Status.EVALUATED if fidelities[-1] in reached else Status.STOPPED_EARLY
+
+
+class ReferenceRecord(TrialRecord):
+    """A published network scaled into a study's cap, and what was measured of it: no trial, so without a number."""
+
+    name: str
+    number: int = 0
+    genotype: FrozenMap[GeneValue] = FrozenMap({})
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells references of a study apart: the name, and the network that it was scaled to."""
+        return self.name, self.arch_id

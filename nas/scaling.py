@@ -2,7 +2,7 @@
 
 - width: every width times one factor, rounded to multiples of 8, or of 4, 2, 1 where those leave too much unused
 - depth: the repeated blocks of every stage times one factor
-- both: depth by the square root of cap over parameters, then width into what is left
+- both: depth by about the square root of cap over parameters, then width into what is left
 
 What one factor leaves unused goes to single stages, a step each, the last ones first, unless the step would turn the
 order of two neighbours round.
@@ -10,8 +10,7 @@ order of two neighbours round.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import count, groupby, pairwise, product
@@ -27,6 +26,9 @@ Sizes = tuple[int, ...]
 
 ENOUGH = 0.99
 """Share of the cap at which finer steps are not tried."""
+
+DEPTH_POWERS = (1 / 2, 1 / 4, 3 / 4)
+"""Of cap over parameters, for the depth when width follows: the first whose widths can fill the cap."""
 
 UNITS = (8, 4, 2, 1)
 BISECTIONS = 14
@@ -62,11 +64,8 @@ def scale(architecture: Architecture, task: Task, budget: Budget, by: By = "both
         counted = cost(member, task)
         return 0.0 if budget.violations(counted) else counted.params / cap
 
-    if by == "both" and used(architecture) < ENOUGH:
-        ratio = math.sqrt(cap / cost(architecture, task).params)
-        architecture = _deepened(architecture, _depths(architecture, ratio))
     best = architecture
-    axes = [_depth_axis(architecture)] if by == "depth" else _width_axes(architecture)
+    axes = list(_axes(architecture, cap / cost(architecture, task).params, by))
     for axis in axes:
         if used(best) < ENOUGH:
             best = max(best, _grown(axis, used), key=used)
@@ -74,6 +73,18 @@ def scale(architecture: Architecture, task: Task, budget: Budget, by: By = "both
         smallest = cost(axes[-1].build(axes[-1].sizes(0)), task)
         raise CapError(f"cap: scaled by {by}, even the smallest member fails: {budget.violations(smallest)[0]}")
     return best
+
+
+def _axes(architecture: Architecture, ratio: float, by: By) -> Iterator[_Axis]:
+    """Yield what to grow, until the cap is filled."""
+    if by == "depth":
+        each = [[i] for i in range(len(architecture.stages))]
+        yield _Axis(_depths(architecture, 1), partial(_depths, architecture), partial(_deepened, architecture), each)
+    elif by == "width":
+        yield from _width_axes(architecture)
+    else:
+        for power in DEPTH_POWERS:
+            yield from _width_axes(_deepened(architecture, _depths(architecture, ratio**power)))
 
 
 def _grown(axis: _Axis, used: Callable[[Architecture], float]) -> Architecture:
@@ -156,11 +167,6 @@ def _least_width(stage: Stage) -> int:
         for width in count(1)
         if all(block_fault(_suited(block, place := Place(width, width, 1)), place) is None for block in stage.blocks)
     )
-
-
-def _depth_axis(architecture: Architecture) -> _Axis:
-    each = [[i] for i in range(len(architecture.stages))]
-    return _Axis(_depths(architecture, 1), partial(_depths, architecture), partial(_deepened, architecture), each)
 
 
 def _repeated(stage: Stage) -> slice:

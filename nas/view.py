@@ -9,17 +9,18 @@ from functools import cached_property
 
 from nas import pareto
 from nas.budget import Budget
-from nas.records import Fidelity, Status, StudyConfig, TrialRecord
+from nas.records import Fidelity, ReferenceRecord, Status, StudyConfig, TrialRecord
 
 
 @dataclass(frozen=True)
 class StudyView:
-    """The records of a study, and what follows from them."""
+    """The records of a study, and what follows from them; its references only stand beside them."""
 
     config: StudyConfig
     records: tuple[TrialRecord, ...]
     budget: Budget
     objectives: tuple[pareto.Objective, ...]
+    references: tuple[ReferenceRecord, ...] = ()
 
     @classmethod
     def of(
@@ -29,10 +30,11 @@ class StudyView:
         *,
         budget: Budget | None = None,
         objectives: Sequence[str] = (),
+        references: Sequence[ReferenceRecord] = (),
     ) -> StudyView:
         """Return the view of a study, under its own caps and objectives unless others are given."""
         wanted = pareto.objectives(tuple(objectives) or config.objectives)
-        return cls(config, tuple(records), budget or config.budget, wanted)
+        return cls(config, tuple(records), budget or config.budget, wanted, tuple(references))
 
     @cached_property
     def counts(self) -> Counter[Status]:
@@ -42,12 +44,11 @@ class StudyView:
     @cached_property
     def _eligible(self) -> tuple[TrialRecord, ...]:
         """The records that fit the caps and whose trials ran without a fault."""
-        return tuple(
-            record
-            for record in self.records
-            if not self.budget.violations(record.cost)
-            and record.status(self.config.fidelities) in {Status.EVALUATED, Status.STOPPED_EARLY}
-        )
+        return tuple(filter(self._is_eligible, self.records))
+
+    def _is_eligible(self, record: TrialRecord) -> bool:
+        sound = record.status(self.config.fidelities) in {Status.EVALUATED, Status.STOPPED_EARLY}
+        return sound and not self.budget.violations(record.cost)
 
     @cached_property
     def compared_fidelity(self) -> Fidelity | None:
@@ -66,6 +67,25 @@ class StudyView:
         points = [record.metrics for record in self.compared]
         members = (self.compared[i] for i in pareto.front(points, self.objectives))
         return tuple(sorted(members, key=lambda record: (record.cost.params, record.number)))
+
+    def is_compared(self, reference: ReferenceRecord) -> bool:
+        """Return whether a reference fits the caps and was measured as the compared records were."""
+        return self._is_eligible(reference) and reference.best_fidelity == self.compared_fidelity
+
+    def dominating(self, reference: ReferenceRecord) -> TrialRecord | None:
+        """Return the smallest member of the front that dominates a compared reference; None when none does."""
+        pairs = ((member, [member.metrics, reference.metrics]) for member in self.front)
+        return next((member for member, pair in pairs if pareto.front(pair, self.objectives) == [0]), None)
+
+    def standing(self, reference: ReferenceRecord) -> str:
+        """Return in words how a reference stands beside the front."""
+        if self.is_compared(reference):
+            winner = self.dominating(reference)
+            return f"dominated by trial {winner.number}" if winner else "not dominated"
+        if self._is_eligible(reference):
+            return "measured at another fidelity"
+        status = reference.status(self.config.fidelities)
+        return "over the cap" if status is Status.EVALUATED else str(status)
 
     @property
     def best(self) -> TrialRecord | None:

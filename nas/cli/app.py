@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,6 +28,8 @@ Storage = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of a table.")]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study.")]
+Classes = Annotated[int | None, typer.Option(metavar="N", min=2, help="Number of classes. [default: its own]")]
+Resolution = Annotated[int | None, typer.Option(metavar="PIXELS", min=1, help="Side of the images. [default: its own]")]
 Cap = Annotated[str | None, typer.Option("--cap", metavar="COUNT", help="Most parameters, such as 1.5M or 100k.")]
 
 DEFAULT_RESULTS = Path("results")
@@ -45,8 +47,21 @@ def root(
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
     ] = False,
+    code: Annotated[
+        bool,
+        typer.Option(
+            "--allow-code", help="Import the blocks that a space file names, from packages or the current folder."
+        ),
+    ] = False,
 ) -> None:
     """Find the best image classifier that fits under a hard parameter cap."""
+    if code:
+        import sys
+
+        from nas.blocks.own import allow_code
+
+        sys.path.append(str(Path.cwd()))
+        allow_code()
 
 
 @app.command()
@@ -166,6 +181,55 @@ def show(
     from nas.cli.read import show_command
 
     show_command(study, trial, results, storage, as_json=as_json)
+
+
+@app.command()
+def references(resolution: Resolution = None, classes: Classes = None, as_json: Json = False) -> None:
+    """List the published networks that come with nas: params, MACs, peak activation, and what was published."""
+    from nas.cli.references import references_command
+
+    references_command(resolution, classes, as_json=as_json)
+
+
+@app.command()
+def scale(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A reference; without its size (mobilenetv2), the largest.")
+    ],
+    cap: Annotated[str, typer.Option(metavar="COUNT", help="Most parameters, such as 1.5M or 100k.")],
+    by: Annotated[
+        Literal["width", "depth", "both"], typer.Option(metavar="width|depth|both", help="What changes.")
+    ] = "both",
+    resolution: Resolution = None,
+    classes: Classes = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the architecture as JSON.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Scale a published network, up or down, to the member of its family that fills a cap."""
+    from nas.cli.references import scale_command
+
+    scale_command(name, cap, by, resolution, classes, out=out, as_json=as_json)
+
+
+@app.command()
+def compare(
+    study: StudyName,
+    references: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,…", help="References; one without its size (mobilenetv2) is the largest of that name."
+        ),
+    ],
+    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Trainings of each; their mean is shown.")] = 1,
+    results: Results = DEFAULT_RESULTS,
+    storage: Storage = None,
+    as_json: Json = False,
+) -> None:
+    """Train published networks, scaled to the study's cap, as its candidates were; `nas front` then shows them, too."""
+    from nas.cli.compare import compare_command
+
+    names = [name.strip() for name in references.split(",") if name.strip()]
+    compare_command(study, names, seeds, results, storage, as_json=as_json)
 
 
 @spaces.command("list")

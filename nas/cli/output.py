@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.records import TrialRecord
+from nas.view import StudyView
 
 PER_CENT = {"val_accuracy"}
 COUNTS = {"params", "macs"}
@@ -48,6 +49,14 @@ def count(value: int) -> str:
     return str(value)
 
 
+def memory(size: int) -> str:
+    """Return bytes as a datasheet gives memory: 950 B, 96 KiB, 1.53 MiB."""
+    for unit, least in (("MiB", 2**20), ("KiB", 2**10)):
+        if size >= least:
+            return f"{size / least:.3g} {unit}"
+    return f"{size} B"
+
+
 def quantity(name: str, value: float | None) -> str:
     """Return a measured quantity with the digits that it deserves."""
     if value is None:
@@ -59,21 +68,17 @@ def quantity(name: str, value: float | None) -> str:
     return f"{int(value):,} B" if name.endswith("_bytes") else f"{value:.3f}"
 
 
-def front_rows(records: Iterable[TrialRecord], names: Sequence[str]) -> list[list[object]]:
-    """Return rows of a front table: trial, id, the named quantities, MACs, the architecture in words."""
-    return [
-        [
-            record.number,
-            record.arch_id,
-            *(quantity(name, record.metrics.get(name)) for name in names),
-            count(record.cost.macs),
-            record.architecture.words(),
-        ]
-        for record in records
-    ]
+def print_front(view: StudyView, title: str) -> None:
+    """Print a front as a table; the references of the study, where there are any, stand below it."""
+    names = [objective.name for objective in view.objectives if objective.name != "macs"]
+    rows = [_front_row(record.number, record, names, "on the front") for record in view.front]
+    rows += [_front_row(each.name, each, names, view.standing(each)) for each in view.references]
+    columns = ["trial", "arch id", *names, "macs", "standing", "architecture"]
+    if not view.references:
+        rows, columns = [row[:-2] + row[-1:] for row in rows], columns[:-2] + columns[-1:]
+    print_table(columns, rows, title=title)
 
 
-def print_front(records: Sequence[TrialRecord], objectives: Sequence[str], title: str) -> None:
-    """Print a front as a table."""
-    names = [name for name in objectives if name != "macs"]
-    print_table(["trial", "arch id", *names, "macs", "architecture"], front_rows(records, names), title=title)
+def _front_row(label: object, record: TrialRecord, names: Sequence[str], standing: str) -> list[object]:
+    measured = (quantity(name, record.metrics.get(name)) for name in names)
+    return [label, record.arch_id, *measured, count(record.cost.macs), standing, record.architecture.words()]

@@ -109,21 +109,23 @@ def front_command(
     """Print the front under a cap and objectives that may differ from the study's."""
     study = open_study(name, results, storage)
     budget = Budget(params=parse_count(cap, what="--cap")) if cap is not None else None
-    view = StudyView.of(study.config, study.records(), budget=budget, objectives=objectives)
+    view = StudyView.of(
+        study.config, study.records(), budget=budget, objectives=objectives, references=study.references()
+    )
     if html is not None:
         _write_page(html, view)
     if as_csv or as_json:
         from nas.report.tables import rows, to_csv
 
-        table = rows(view.front, view)
+        table = rows([*view.front, *view.references], view)
         print(to_csv(table), end="") if as_csv else print_json(table)
-    elif not view.front:
+    elif not view.front and not view.references:
         print(
             f"study {name}: the front is empty: no evaluated trial fits under {count(view.budget.params or 0)} params"
         )
     else:
         title = f"front of study {name} under {count(view.budget.params or 0)} params"
-        print_front(view.front, [objective.name for objective in view.objectives], title)
+        print_front(view, title)
 
 
 def _write_page(path: Path, view: StudyView) -> None:

@@ -38,11 +38,11 @@ def _present(prepared: Prepared, request: SearchRequest, *, as_json: bool) -> No
     view = prepared.study.view()
     write_front_page(prepared.folder.front_page, view)
     if as_json:
-        print_json(rows(view.front, view))
+        print_json(rows([*view.front, *view.references], view))
         return
     if not view.front:
         raise NasError(f"study {view.config.name}: no trial could be evaluated; see `nas status {view.config.name}`")
-    print_front(view.front, view.config.objectives, title=f"front of study {view.config.name}")
+    print_front(view, title=f"front of study {view.config.name}")
     best = view.best.number if view.best else view.front[0].number
     where = "" if str(request.results) == "results" else f" --results {request.results}"
     where += f" --storage {shown(request.storage)}" if request.storage else ""

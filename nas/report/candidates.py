@@ -1,4 +1,4 @@
-"""Which trials a plot of the front shows, in which group, on which axes, and what it says of each."""
+"""Which trials and references a plot of the front shows, in which group, on which axes, and what it says of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from nas import pareto
 from nas.budget import Cost
-from nas.records import Fidelity, Status, TrialRecord
+from nas.records import Fidelity, ReferenceRecord, Status, TrialRecord
 from nas.report.quantities import INTERFERENCE_METRICS, measured, plural, quantity
 from nas.view import StudyView
 
@@ -23,13 +23,18 @@ ROOM = 0.6
 
 
 class Group(StrEnum):
-    """How a measured trial stands in its study, drawn faintest first."""
+    """How a measured trial, or a reference, stands in its study, drawn faintest first."""
 
     BROKEN = "diverged or failed later"
     OVER_CAP = "over the cap"
     STOPPED = "stopped early"
     DOMINATED = "dominated"
     FRONT = "on the front"
+    REFERENCE_DOMINATED = "reference, dominated"
+    REFERENCE = "reference, not dominated"
+
+
+OF_REFERENCES = (Group.REFERENCE, Group.REFERENCE_DOMINATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ class Axes:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A trial with the values of the three axes; a colour of None was not measured."""
+    """A trial or a reference with the values of the three axes; a colour of None was not measured."""
 
     record: TrialRecord
     group: Group
@@ -62,20 +67,26 @@ class Candidate:
 
 
 def candidates(view: StudyView, axes: Axes) -> list[Candidate]:
-    """Return the trials with a measurement, in the order of their numbers."""
+    """Return the trials with a measurement, in the order of their numbers, then the references compared with them."""
     front = {record.number for record in view.front}
     compared = {record.number for record in view.compared}
     shown = []
     for record in sorted(view.records, key=lambda record: record.number):
-        metrics = record.metrics
-        x, y = measured(metrics, axes.x), measured(metrics, axes.y)
-        if record.best_fidelity is None or x is None or y is None:
-            continue
         group = Group.FRONT if record.number in front else Group.DOMINATED
-        if record.number not in compared:
-            group = _outside(record, view)
-        shown.append(Candidate(record, group, x, y, measured(metrics, axes.colour)))
+        shown += _candidate(record, group if record.number in compared else _outside(record, view), axes)
+    for reference in filter(view.is_compared, view.references):
+        group = Group.REFERENCE_DOMINATED if view.dominating(reference) else Group.REFERENCE
+        shown += _candidate(reference, group, axes)
     return shown
+
+
+def _candidate(record: TrialRecord, group: Group, axes: Axes) -> list[Candidate]:
+    """Return the candidate; nothing where one of its places on the plane was not measured."""
+    metrics = record.metrics
+    x, y = measured(metrics, axes.x), measured(metrics, axes.y)
+    if record.best_fidelity is None or x is None or y is None:
+        return []
+    return [Candidate(record, group, x, y, measured(metrics, axes.colour))]
 
 
 def _outside(record: TrialRecord, view: StudyView) -> Group:
@@ -103,10 +114,11 @@ def focus(shown: Sequence[Candidate], axes: Axes) -> tuple[float, float]:
     """Return the part of the y axis worth seeing first; it may be all of it.
 
     Trials stopped early lie so far below the others that the front would be squeezed into a strip. The compared trials
-    take up at least `1 / (1 + ROOM)` of the height, and nothing better than them is left out.
+    and references take up at least `1 / (1 + ROOM)` of the height, and nothing better than them is left out.
     """
     lowest, highest = extent(candidate.y for candidate in shown)
-    low, high = extent(candidate.y for candidate in shown if candidate.group in {Group.FRONT, Group.DOMINATED})
+    compared = {Group.FRONT, Group.DOMINATED, *OF_REFERENCES}
+    low, high = extent(candidate.y for candidate in shown if candidate.group in compared)
     if low == high:
         return lowest, highest
     room = ROOM * (high - low)
@@ -135,7 +147,7 @@ def _facts(candidate: Candidate, view: StudyView) -> list[str]:
     seeds = f", mean of {len(done)} seeds" * (len(done) > 1)
     fidelity = fidelity_words(record.best_fidelity) if record.best_fidelity else ""
     over = [str(violation) for violation in view.budget.violations(record.cost)]
-    return [f"trial {record.number}  {record.arch_id}", candidate.group.value, fidelity + seeds, *over]
+    return [f"{label(record)}  {record.arch_id}", candidate.group.value, fidelity + seeds, *over]
 
 
 def _metric_lines(record: TrialRecord, view: StudyView) -> Iterator[str]:
@@ -149,6 +161,11 @@ def _metric_lines(record: TrialRecord, view: StudyView) -> Iterator[str]:
         cap = getattr(view.budget, name, None)
         share = f" ({100 * metrics[name] / cap:.0f} % of the cap)" if cap else ""
         yield f"{quantity(name).label}: {words}{share}"
+
+
+def label(record: TrialRecord) -> str:
+    """Return what a record is called: ``trial 7``, or the name of a reference."""
+    return record.name if isinstance(record, ReferenceRecord) else f"trial {record.number}"
 
 
 def stages(record: TrialRecord) -> list[str]:

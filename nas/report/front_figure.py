@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import plotly.graph_objects as go
 
 from nas.records import Status
-from nas.report.candidates import Axes, Candidate, Group, candidates, extent, focus, hover_text, trade_off
+from nas.report.candidates import (
+    OF_REFERENCES,
+    Axes,
+    Candidate,
+    Group,
+    candidates,
+    extent,
+    focus,
+    hover_text,
+    label,
+    trade_off,
+)
 from nas.report.quantities import plural, quantity, short_count
 from nas.report.theme import LIGHT, UNMEASURED
 from nas.view import StudyView
@@ -28,6 +41,7 @@ class Mark:
     symbol: str
     size: int
     opacity: float
+    line: int = 1
 
 
 MARKS = {
@@ -36,11 +50,18 @@ MARKS = {
     Group.STOPPED: Mark("triangle-down", 7, 0.4),
     Group.OVER_CAP: Mark("square", 6, 0.4),
     Group.BROKEN: Mark("x", 7, 0.4),
+    Group.REFERENCE: Mark("diamond", 14, 1.0),
+    Group.REFERENCE_DOMINATED: Mark("diamond-open", 12, 1.0, line=2),
 }
+
+LABEL_PLACES = (("middle left",), ("top left", "bottom left"), ("top left", "middle left", "bottom left"))
+"""Of one, two or more names close to each other: references fill the cap, so they stand one above the other."""
+CLOSE = 0.07
+"""Share of the height below which the names of two neighbours would meet."""
 
 
 def front_figure(view: StudyView) -> go.Figure:
-    """Return the figure of a study: every measured trial, the front strong, and the cap.
+    """Return the figure of a study: every measured trial, the front strong, the references by name, and the cap.
 
     Up is the first maximised objective, right the first cost among the objectives (else params), colour the objective
     after those (else interference). The colours are those of a light screen; `theme.DARK.template()` gives the others.
@@ -53,7 +74,7 @@ def front_figure(view: StudyView) -> go.Figure:
         if group is Group.FRONT:
             figure.add_traces(_step_line(trade_off(shown, axes), axes))
         figure.add_traces(_points(group, members, axes, view))
-    figure.add_traces(_legend(shown, axes))
+    figure.add_traces([*_labels(shown, axes), *_legend(shown, axes)])
     if not shown:
         figure.add_annotation(text=nothing_measured(view), showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
     return figure
@@ -103,9 +124,37 @@ def _points(group: Group, members: Sequence[Candidate], axes: Axes, view: StudyV
     return traces
 
 
+def _labels(shown: Sequence[Candidate], axes: Axes) -> list[go.Scatter]:
+    """Return the names of the references, which come and go with their points; unseen markers keep them off those."""
+    crowds: list[list[Candidate]] = []
+    low, high = focus(shown, axes)
+    for each in sorted((each for each in shown if each.group in OF_REFERENCES), key=lambda each: -each.y):
+        if crowds and crowds[-1][-1].y - each.y < CLOSE * (high - low):
+            crowds[-1].append(each)
+        else:
+            crowds.append([each])
+    places = [
+        pair for crowd in crowds for pair in zip(crowd, cycle(LABEL_PLACES[min(len(crowd), 3) - 1]), strict=False)
+    ]
+    return [
+        go.Scatter(
+            x=[quantity(axes.x).shown(each.x) for each, _ in places if each.group is group],
+            y=[quantity(axes.y).shown(each.y) for each, _ in places if each.group is group],
+            mode="markers+text",
+            marker={"size": MARKS[Group.REFERENCE].size, "opacity": 0},
+            text=[html.escape(label(each.record)) for each, _ in places if each.group is group],
+            textposition=[place for each, place in places if each.group is group],
+            legendgroup=group.name,
+            showlegend=False,
+            hoverinfo="skip",
+        )
+        for group in sorted({each.group for each, _ in places})
+    ]
+
+
 def _marker(mark: Mark) -> dict[str, Any]:
     """Return the marker; the strong ones stand out from each other by a line in the colour of the ground."""
-    line = {"width": 1 if mark.opacity == 1 else 0}
+    line = {"width": mark.line if mark.opacity == 1 else 0}
     return {"symbol": mark.symbol, "size": mark.size, "opacity": mark.opacity, "line": line}
 
 
@@ -129,7 +178,8 @@ def _step_line(members: Sequence[Candidate], axes: Axes) -> list[go.Scatter]:
 def _legend(shown: Sequence[Candidate], axes: Axes) -> list[go.Scatter]:
     """Return traces without points that stand in the legend: a symbol of many colours would show only its first."""
     entries: list[go.Scatter] = []
-    for group in reversed(Group):
+    of_trials = [group for group in Group if group not in OF_REFERENCES]
+    for group in (*reversed(of_trials), *OF_REFERENCES):
         if members := [candidate for candidate in shown if candidate.group is group]:
             words = f"{group.value}{_fidelity_range(members) * (group is Group.STOPPED)}: {len(members):,}"
             entries.append(_legend_entry(words, group.name, _marker(MARKS[group]), rank=len(entries)))

@@ -23,7 +23,7 @@ from nas import pareto
 from nas.budget import Budget
 from nas.errors import InputError
 from nas.records import Status, TrialRecord
-from nas.report.candidates import Axes, Candidate, candidates, fidelity_words, focus, stages
+from nas.report.candidates import OF_REFERENCES, Axes, Candidate, candidates, fidelity_words, focus, stages
 from nas.report.front_figure import front_figure, full_range, nothing_measured
 from nas.report.page_parts import SCRIPT, STYLE
 from nas.report.quantities import measured, plural, quantity
@@ -67,7 +67,7 @@ def front_html(view: StudyView, *, notes: Sequence[str] = ()) -> str:
 {_header(view)}
 {_notes([*_remarks(view, is_empty=not shown), *notes])}
 {_plot(view, axes, shown) if shown else ""}
-{_table(view)}
+{_tables(view)}
 {_scripts(front_figure(view), full_range(shown, axes), scripts) if shown else ""}
 </body>
 </html>
@@ -154,7 +154,7 @@ def _plot(view: StudyView, axes: Axes, shown: Sequence[Candidate]) -> str:
 
 def _caption(view: StudyView, axes: Axes, shown: Sequence[Candidate]) -> Iterator[str]:
     """Yield what the plot leaves out, and the button that brings back what only lies outside its first range."""
-    drawn = {candidate.record.number for candidate in shown}
+    drawn = {candidate.record.number for candidate in shown if candidate.group not in OF_REFERENCES}
     missing = Counter(r.status(view.config.fidelities) for r in view.records if r.number not in drawn)
     if missing:
         yield f"Not drawn, without a measurement: {_count_words(missing)}. "
@@ -177,32 +177,49 @@ def _columns(view: StudyView) -> list[str]:
     return list(dict.fromkeys((*usual, *(objective.name for objective in view.objectives))))
 
 
-def _table(view: StudyView) -> str:
-    if not view.front:
-        return ""
+def _tables(view: StudyView) -> str:
+    """Return the front and, where networks were compared with it, the references; nothing for an empty one."""
     columns = _columns(view)
+    front = [
+        f'<td class="number">{each.number}</td><td><code>{_text(each.arch_id)}</code></td>{_cells(each, columns)}'
+        for each in view.front
+    ]
+    others = [
+        f"<td>{_text(each.name)}</td><td>{_text(view.standing(each))}</td>{_cells(each, columns)}"
+        for each in view.references
+    ]
+    trial, name = '<th scope="col" class="number">trial</th>', '<th scope="col">name</th>'
+    title = f"Front: {plural(len(front), 'trial')}"
+    return _table(title, f'{trial}<th scope="col">arch_id</th>', front, columns) + _table(
+        f"References: {len(others)}", f'{name}<th scope="col">standing</th>', others, columns
+    )
+
+
+def _table(title: str, heads: str, rows: Sequence[str], columns: Sequence[str]) -> str:
+    if not rows:
+        return ""
     names = (quantity(name).title.replace("validation", "val.") for name in columns)
     titles = "".join(f'<th scope="col" class="number">{_text(name)}</th>' for name in names)
-    rows = "\n".join(_row(record, columns) for record in view.front)
+    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
     return f"""<section>
-<h2>Front: {plural(len(view.front), "trial")}</h2>
+<h2>{title}</h2>
 <div class="scroll">
 <table style="--columns: {len(columns) + 2}">
-<thead><tr><th scope="col" class="number">trial</th><th scope="col">arch_id</th>{titles}\
-<th scope="col" class="words">architecture</th></tr></thead>
+<thead><tr>{heads}{titles}<th scope="col" class="words">architecture</th></tr></thead>
 <tbody>
-{rows}
+{body}
 </tbody>
 </table>
 </div>
-</section>"""
+</section>
+"""
 
 
-def _row(record: TrialRecord, columns: Sequence[str]) -> str:
+def _cells(record: TrialRecord, columns: Sequence[str]) -> str:
+    """Return the cells with the quantities and the architecture."""
     metrics = record.metrics
     numbers = "".join(
         f'<td class="number">{_text(quantity(name).number(measured(metrics, name)))}</td>' for name in columns
     )
     words = " ".join(f"<span>{_text(stage)}</span>" for stage in stages(record))
-    head = f'<td class="number">{record.number}</td><td><code>{_text(record.arch_id)}</code></td>'
-    return f'<tr>{head}{numbers}<td class="words">{words}</td></tr>'
+    return f'{numbers}<td class="words">{words}</td>'

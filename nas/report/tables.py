@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import pandas as pd
 
 from nas.budget import Cost
-from nas.records import TrialRecord
+from nas.records import ReferenceRecord, TrialRecord
 from nas.view import StudyView
 
 
 def rows(records: Sequence[TrialRecord], view: StudyView) -> list[dict[str, object]]:
     """Return one row for each record, all with the same keys in the same order; None where nothing was measured.
 
-    `status`, `front` and `within_caps` are those of the view; metrics are means over the seeds at the fidelity that
-    the row names. Values are plain (str, int, float, bool), in the units of the records; genes are ``gene.<name>``.
+    `status`, `front`, `dominated` and `within_caps` are those of the view; metrics are means over the seeds at the
+    fidelity that the row names. A reference has a name instead of a trial. Values are plain (str, int, float, bool), in
+    the units of the records; genes are ``gene.<name>``.
     """
-    front = {record.number for record in view.front}
-    flat = [_row(record, view, is_front=record.number in front) for record in records]
+    front, compared = ({record.number for record in some} for some in (view.front, view.compared))
+    flat = [_row(record, view) | _place(record, view, front, compared) for record in records]
     known = {key for row in flat for key in row}
     keys = [key for key in _LEADING if key in known]
     keys += sorted(key for key in known - set(keys) if not key.startswith("gene."))
@@ -35,24 +36,32 @@ def to_csv(table: Sequence[Mapping[str, object]]) -> str:
 
 
 _LEADING = (
-    *("trial", "arch_id", "status", "front", "within_caps", "val_accuracy"),
+    *("trial", "reference", "arch_id", "status", "front", "dominated", "within_caps", "val_accuracy"),
     *Cost.model_fields,
     *("interference", "epochs", "train_fraction", "resolution", "seeds", "architecture", "error"),
 )
 """The keys that come first, in this order; other metrics follow by name, then genes in the order of the space."""
 
 
-def _row(record: TrialRecord, view: StudyView, *, is_front: bool) -> dict[str, object]:
+def _place(record: TrialRecord, view: StudyView, front: Set[int], compared: Set[int]) -> dict[str, object]:
+    """Return who a record is and where it stands; `dominated` is None where nothing was compared."""
+    if isinstance(record, ReferenceRecord):
+        dominated = view.dominating(record) is not None if view.is_compared(record) else None
+        return {"trial": None, "reference": record.name, "front": False, "dominated": dominated}
+    is_front = record.number in front
+    dominated = not is_front if record.number in compared else None
+    return {"trial": record.number, "reference": None, "front": is_front, "dominated": dominated}
+
+
+def _row(record: TrialRecord, view: StudyView) -> dict[str, object]:
     fidelity = record.best_fidelity
     done = [each for each in record.measurements if each.fidelity == fidelity and not each.diverged]
     row: dict[str, object] = dict(record.metrics)  # first: no metric may hide a fact about the trial
     row |= {f"gene.{name}": value for name, value in record.genotype.items()}
     row |= record.cost.model_dump()
     row |= {
-        "trial": record.number,
         "arch_id": record.arch_id,
         "status": record.status(view.config.fidelities).value,
-        "front": is_front,
         "within_caps": not view.budget.violations(record.cost),
         "epochs": fidelity.epochs if fidelity else None,
         "train_fraction": fidelity.train_fraction if fidelity else None,

@@ -16,10 +16,10 @@ from optuna.storages._rdb.models import StudyModel, TrialModel, TrialUserAttribu
 from optuna.trial import TrialState
 from sqlalchemy import select
 
-from nas.records import Candidate, Measurement
+from nas.records import Candidate, Measurement, ReferenceRecord
 
-CANDIDATE, MEASUREMENT, ERROR, WORKER, PROMOTES = (
-    f"nas:{name}" for name in ("candidate", "measurement", "error", "worker", "promotes")
+CANDIDATE, MEASUREMENT, ERROR, WORKER, PROMOTES, SEED = (
+    f"nas:{name}" for name in ("candidate", "measurement", "error", "worker", "promotes", "seed")
 )
 """The attributes of a trial that are ours."""
 
@@ -50,6 +50,11 @@ class StoredTrial:
         candidate = _candidate(self.attributes[CANDIDATE])
         number = self.promotes[0] if PROMOTES in self.attributes else self.number
         return candidate if candidate.number == number else candidate.model_copy(update={"number": number})
+
+    @property
+    def reference(self) -> ReferenceRecord:
+        """What a trial of a reference is of, without what it gave."""
+        return _reference(self.attributes[CANDIDATE])
 
     @property
     def measurement(self) -> Measurement | None:
@@ -90,6 +95,11 @@ def read_trials(storage: RDBStorage, study_name: str) -> list[StoredTrial]:
 @lru_cache(maxsize=65_536)
 def _candidate(text: str) -> Candidate:
     return Candidate.model_validate_json(text)
+
+
+@lru_cache(maxsize=1_024)
+def _reference(text: str) -> ReferenceRecord:
+    return ReferenceRecord.model_validate_json(text)
 
 
 @lru_cache(maxsize=65_536)

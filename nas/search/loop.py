@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Protocol
 
 from pydantic import ValidationError
 
@@ -76,25 +78,38 @@ def run(
         if job is None:
             return
         on_event(Started(job))
-        error = _work(study, job, evaluate, on_event)
+        error = work(study, job, evaluate, on_event)
         failures = failures + 1 if error else 0
         if failures >= MOST_FAILURES_IN_A_ROW:
             raise NasError(f"{failures} candidates in a row could not be evaluated; the last: {error}")
 
 
-def _work(study: Study, job: Job, evaluate: Evaluator, on_event: Callable[[Event], None]) -> str:
+class Books(Protocol):
+    """Where a worker writes down what becomes of a job."""
+
+    def beating(self, job: Job) -> AbstractContextManager[None]:
+        """Keep the claim alive while inside."""
+
+    def finish(self, job: Job, measurement: Measurement) -> None:
+        """Write the measurement."""
+
+    def fail(self, job: Job, error: str) -> None:
+        """Write why there is none."""
+
+
+def work(books: Books, job: Job, evaluate: Evaluator, on_event: Callable[[Event], None]) -> str:
     """Evaluate one job and write what came of it; return the error, empty when there was none."""
-    with study.beating(job):
+    with books.beating(job):
         try:
             measurement = evaluate(
                 job.candidate, job.fidelity, job.seed, lambda progress: on_event(EpochDone(job, progress))
             )
         except (NasError, RuntimeError, ValueError, ArithmeticError) as fault:
             error = _in_one_line(fault)
-            study.fail(job, error)
+            books.fail(job, error)
             on_event(Finished(job, None, error))
             return error
-    study.finish(job, measurement)
+    books.finish(job, measurement)
     on_event(Finished(job, measurement))
     return ""
 

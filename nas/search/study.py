@@ -2,7 +2,8 @@
 
 A study is two Optuna studies: `NAME` holds one trial per candidate, told when its first rung is measured, so that a
 sampler compares like with like; `NAME/rungs` holds one trial per promotion. A finished Optuna trial cannot change, and
-later measurements must be able to join a candidate at any time.
+later measurements must be able to join a candidate at any time. A third, `NAME/references`, is there once networks were
+compared with it (`nas.search.compare`); it is read here and takes no part in the search.
 """
 
 from __future__ import annotations
@@ -27,12 +28,21 @@ from nas import pareto
 from nas.architecture import Architecture
 from nas.errors import StudyError, unknown
 from nas.feasibility import genotype_cost
-from nas.records import SCHEMA_VERSION, Candidate, Fidelity, Measurement, StudyConfig, TrialRecord
+from nas.records import (
+    SCHEMA_VERSION,
+    Candidate,
+    Fidelity,
+    Measurement,
+    ReferenceRecord,
+    StudyConfig,
+    TrialRecord,
+)
 from nas.search.ledger import (
     CANDIDATE,
     ERROR,
     MEASUREMENT,
     PROMOTES,
+    SEED,
     WORKER,
     StoredTrial,
     read_trials,
@@ -47,7 +57,7 @@ from nas.value import FrozenMap, derive_seed, explain
 from nas.view import StudyView
 
 CONFIG, BUDGET = "nas:config", "nas:n_trials"
-RUNGS_SUFFIX = "/rungs"
+RUNGS_SUFFIX, REFERENCES_SUFFIX = "/rungs", "/references"
 MISSING = {"minimize": math.inf, "maximize": -math.inf}
 """What Optuna is told of an objective that could not be measured: the worst there is."""
 
@@ -78,7 +88,7 @@ class Study:
     @classmethod
     def create(cls, storage: RDBStorage, config: StudyConfig, n_trials: int) -> Self:
         """Return a new study; StudyError when the name is taken."""
-        with _exclusive(storage):
+        with exclusive(storage):
             main = _new_study(storage, config.name, config.objectives)
             rungs = _new_study(storage, config.name + RUNGS_SUFFIX, config.objectives)
             main.set_user_attr(BUDGET, n_trials)
@@ -103,6 +113,11 @@ class Study:
         return self.config.name
 
     @property
+    def storage(self) -> RDBStorage:
+        """The database."""
+        return self._storage
+
+    @property
     def n_trials(self) -> int:
         """How many trials the study is to have in all."""
         return int(self._main.user_attrs[BUDGET])
@@ -115,9 +130,17 @@ class Study:
         """Return what is known of every trial, in the order of their numbers, each with all its measurements."""
         return _records(self._trials(), self._promotions())
 
+    def references(self) -> tuple[ReferenceRecord, ...]:
+        """Return what is known of the references that were compared with the study."""
+        trials: dict[tuple[str, str], list[StoredTrial]] = defaultdict(list)
+        for trial in read_trials(self._storage, self.name + REFERENCES_SUFFIX):
+            if trial.measurement is not None or trial.error:
+                trials[trial.reference.key].append(trial)
+        return tuple(map(_reference_record, trials.values()))
+
     def view(self) -> StudyView:
         """Return the study as its readers see it."""
-        return StudyView.of(self.config, self.records())
+        return StudyView.of(self.config, self.records(), references=self.references())
 
     def claim(self, accept: Callable[[Architecture], object]) -> Job | None:
         """Return the next job, claimed in the database; None when nothing is left to start.
@@ -126,7 +149,7 @@ class Study:
         `accept` sees every new architecture before anything is written, and raises to refuse it.
         ExhaustedError when the space holds nothing new.
         """
-        with _exclusive(self._storage):
+        with exclusive(self._storage):
             trials, promotions = self._trials(), self._promotions()
             if job := self._adopt(trials, promotions):
                 return job
@@ -254,12 +277,20 @@ class Study:
         return self._job(candidate, rung, trial_id, number)
 
 
+def _reference_record(attempts: list[StoredTrial]) -> ReferenceRecord:
+    """Return the record of a reference; a fault counts only while its training has not been repeated."""
+    done = {trial.attributes[SEED]: trial.measurement for trial in attempts if trial.measurement is not None}
+    errors = [trial.error for trial in attempts if trial.error and trial.attributes[SEED] not in done]
+    found = {"measurements": tuple(done.values()), "error": errors[-1] if errors else ""}
+    return attempts[0].reference.model_copy(update=found)
+
+
 def study_names(storage: RDBStorage) -> list[str]:
     """Return the names of the studies of ours in a storage."""
     return sorted(study.study_name for study in storage.get_all_studies() if CONFIG in study.user_attrs)
 
 
-def _exclusive(storage: RDBStorage) -> AbstractContextManager[object]:
+def exclusive(storage: RDBStorage) -> AbstractContextManager[object]:
     """Return a lock on creating and claiming; files only: processes that share a SQLite file share a machine."""
     path = sqlite_path(str(storage.url))
     return nullcontext() if path is None else filelock.FileLock(f"{path}.lock")

@@ -15,10 +15,13 @@ from tests.cli.conftest import SPACE, Nas, space_file
 def test_shipped_spaces_are_listed(nas: Nas) -> None:
     found = json.loads(nas("spaces", "list", "--json").out)
     assert [space["name"] for space in found] == sorted(shipped_spaces())
-    assert {"digits", "nodepth", "paper_cast"} <= {space["name"] for space in found}
+    assert {"digits", "nodepth", "paper_cast", "residual", "hybrid", "mcu", "cifar"} <= {
+        space["name"] for space in found
+    }
+    table = nas("spaces", "list").out
     for space in found:
         assert space["networks"] == size(load_space(space["name"]))
-        assert space["name"] in nas("spaces", "list").out
+        assert space["name"] in table
 
 
 def test_a_space_is_shown_with_its_genes(nas: Nas) -> None:
@@ -41,6 +44,34 @@ def test_lint_says_what_fits(nas: Nas, tmp_path: Path) -> None:
     assert 0 < report["feasible_share"] < 1
     assert report["smallest"]["params"] < 700 < report["largest"]["params"]
     assert (report["size"], report["idle_genes"]) == (24, [])
+    assert (report["dead_values"], report["corner_faults"]) == ({}, [])
+    assert report["caps"] == {"params": 700, "macs": None, "peak_activation_bytes": None}
+    below = sum(size["members"] for size in report["sizes"] if size["most"] <= 700)
+    assert below == 500 * report["feasible_share"]
+
+
+def test_lint_draws_the_sizes_and_the_cap(nas: Nas, tmp_path: Path) -> None:
+    lines = nas("spaces", "lint", space_file(tmp_path), "--cap", "700").out.splitlines()
+    bars = [line for line in lines if line.lstrip().startswith("up to")]
+    assert sum(int(bar.split()[3]) for bar in bars) == 500
+    cap = next(i for i, line in enumerate(lines) if line.startswith("----the cap ---"))
+    assert lines[cap - 1].split()[:3] == ["up", "to", "700"]
+
+
+def test_lint_names_values_that_nothing_under_the_cap_uses(nas: Nas, tmp_path: Path) -> None:
+    assert "stage1.width = 16" in nas("spaces", "lint", space_file(tmp_path), "--cap", "320").out
+
+
+def test_lint_keeps_to_the_activation_cap_of_the_space(nas: Nas, tmp_path: Path) -> None:
+    path = tmp_path / "tight.toml"
+    path.write_text(SPACE.replace('cap = "2k"', 'cap = "2k"\npeak_activation = "3k"'))
+    report = json.loads(nas("spaces", "lint", path, "--json").out)
+    assert report["caps"]["peak_activation_bytes"] == 3_000
+    assert 0 < report["feasible_share"] < 1
+    path.write_text(SPACE.replace('cap = "2k"', 'cap = "2k"\npeak_activation = 100'))
+    outcome = nas("spaces", "lint", path)
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert "no member of space 'little' fits under 100 peak_activation_bytes" in outcome.err
 
 
 def test_lint_names_genes_that_cannot_matter(nas: Nas, tmp_path: Path) -> None:
@@ -59,9 +90,11 @@ def test_a_name_is_printed_as_it_is(nas: Nas, tmp_path: Path, command: str) -> N
 
 
 def test_the_closed_form_is_timed_against_a_trace(nas: Nas, tmp_path: Path) -> None:
-    found = json.loads(nas("bench", "cost", "--space", space_file(tmp_path), "--members", 2, "--json").out)
+    path = tmp_path / "tight.toml"
+    path.write_text(SPACE.replace('cap = "2k"', "cap = 500"))
+    found = json.loads(nas("bench", "cost", "--space", path, "--members", 2, "--json").out)
     assert found["disagreements"] == 0
-    assert set(found["seconds"]) == {"closed form", "build", "build and trace (fvcore)"}
+    assert set(found["seconds"]) == {"closed form", "build", "build and trace (fvcore)", "repair into the cap"}
     assert found["speedup"] > 1
 
 

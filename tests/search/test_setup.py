@@ -182,6 +182,15 @@ def test_the_cap_is_counted_on_the_target_of_the_space(prepared: Prepared) -> No
     assert (target.num_classes, target.in_channels, target.resolution) == (10, 1, 8)
 
 
+@pytest.mark.parametrize("target", ["space", "data"])
+def test_a_cap_on_activations_comes_from_the_space(asked: dict[str, Any], tmp_path: Path, target: str) -> None:
+    path = tmp_path / "mcu.toml"
+    path.write_text(TINY_SPACE.replace('cap = "15k"', 'cap = "15k"\npeak_activation = "8k"'))
+    config = prepare(SearchRequest(**asked | {"space": str(path), "target": target, "cap": "9k"})).study.config
+    assert (config.budget.params, config.budget.peak_activation_bytes) == (9_000, 8_000)
+    assert config.target.peak_activation == "8k"
+
+
 def test_the_cap_can_be_counted_on_the_data(asked: dict[str, Any], make_folder: MakeFolder) -> None:
     pets = make_folder("pets", classes=("ant", "bee", "cat"))
     study = prepare(SearchRequest(**asked | {"data": f"folder:{pets}", "target": "data"})).study
