@@ -1,12 +1,13 @@
 """Reference networks against their published counts, and eight block families under one recipe and one cap.
 
     python benchmarks/references.py table
-    python benchmarks/references.py families cifar10_jpeg:PATH [--seeds 0 1 2]
+    python benchmarks/references.py families folder:PATH [--seeds 0 1 2]
 
 `table`: every reference network with our count beside the published one, at the resolution it was published for.
-`families`: the same skeleton (two blocks in each of four stages) of each family, its widths scaled to fill 300k parameters
-counted with 10 classes, trained with one recipe; accuracy on the validation split, mean and standard deviation over the
-seeds. The test split is not read. Resumable: one JSON file for each training under `benchmarks/results/references/`.
+`families`: the same skeleton (two blocks in each of four stages) of each family, its widths scaled to fill 300k
+parameters counted with 10 classes, trained with one recipe; accuracy on the validation split, mean and standard
+deviation over the seeds. The test split is not read. Resumable: one JSON file for each training under
+`benchmarks/results/references/`.
 """
 
 from __future__ import annotations

@@ -127,6 +127,7 @@ def _part(space: SearchSpace, genotype: Genotype, strides: list[int] | None, bef
         if strides:
             trace = in_sequence(block_traces(standing, strides[index], side))
         else:
-            params = sum([len(list(run)) * block_params(*pair) for pair, run in groupby(standing)])
+            runs = [list(run) for _, run in groupby(standing, key=id)]  # repeated blocks are one object
+            params = sum([len(run) * block_params(*run[0]) for run in runs])
             trace = Trace(params, 0, 0, standing[-1][1].out_width, side)
     return PricedPart(trace, frozenset(reader.names))

@@ -252,9 +252,15 @@ class Reader:
             if i and block is present[i - 1][1] and place is places[i - 1]:  # the same slots at the same place
                 standing.append(standing[-1])
             else:
-                genes = tuple([(key, self.read(block[key])) for key in read_keys(name, place)])
-                standing.append((block_of(name, genes), place))
+                standing.append((block_of(name, self._genes(block, read_keys(name, place))), place))
         return standing
+
+    def _genes(self, slots: Slots, keys: frozenset[str]) -> tuple[tuple[str, GeneValue], ...]:
+        """Return what `read` gives for `keys`, without a call for each: the inner loop of pricing."""
+        chosen = [slot.name for key in keys if isinstance(slot := slots[key], Gene)]
+        self.names.update(chosen)
+        genotype = self.genotype
+        return tuple([(key, genotype[s.name] if isinstance(s := slots[key], Gene) else s) for key in keys])
 
     def _part(self, model: type[Part], slots: Slots) -> Part:
         genotype = self.genotype

@@ -1,5 +1,6 @@
-"""`dense` (DenseNet-BC layer, Huang et al. 2017, section 3): norm, act, 1x1 to e times the growth, norm, act, kxk to
-the growth, concatenated with the input.
+"""`dense` (DenseNet-BC layer, Huang et al. 2017, section 3): what the layers before gave, and some channels more.
+
+Norm, act, 1x1 to e times the growth, norm, act, kxk to the growth, concatenated with the input.
 
 The blocks of a stage share its widening, so the growth of a layer is what its place asks for. Where the map does not
 grow, or shrinks, the block is the source's transition: norm, act, 1x1, [mean over 2x2]. The source uses e = 4.

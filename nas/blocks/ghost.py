@@ -1,5 +1,4 @@
-"""`ghost` (GhostNet bottleneck, Han et al. 2020, figure 4): each 1x1 makes half its channels, a cheap 3x3 depthwise the
-other half.
+"""`ghost` (GhostNet, Han et al. 2020, figure 4): 1x1s make half of the channels, cheap 3x3 depthwise ones the rest.
 
 Ghost module to eC with act, [strided depthwise], [squeeze-excite], linear ghost module to C, plus the shortcut: the
 identity, or depthwise and 1x1 where the shape changes.

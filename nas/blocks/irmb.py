@@ -1,5 +1,4 @@
-"""`irmb`, `irmb_attention` (EMO, Zhang et al. 2023, section 3.2) and `irmb_hybrid` (EMOv2, 2024): inverted residual
-mobile blocks, which may mix positions by attention while they widen.
+"""`irmb`, `irmb_attention` (EMO, Zhang et al. 2023, section 3.2), `irmb_hybrid` (EMOv2, 2024): attention that widens.
 
 Norm, widening 1x1 with act, depthwise (with batch norm and silu, as in the sources) plus its own input, linear 1x1 to
 C, [layer scale]. The widening of `irmb_attention` attends inside windows of far positions, that of `irmb_hybrid` inside

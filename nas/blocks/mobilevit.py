@@ -1,5 +1,4 @@
-"""`mobilevit` (Mehta and Rastegari 2022, figure 1) and `mobilevitv2` (2022, figure 2): a transformer between
-convolutions.
+"""`mobilevit` (Mehta and Rastegari 2022, figure 1), `mobilevitv2` (figure 2): a transformer between convolutions.
 
 - mobilevit: kxk, 1x1 to the transformer's width, `layers` of multi-head attention and MLP among the pixels that stand
   at one place of their 2x2 patches, norm, 1x1 back, joined with the input, kxk

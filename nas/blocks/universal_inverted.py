@@ -1,5 +1,4 @@
-"""`universal_inverted` (MobileNetV4, Qin et al. 2024, figure 4): a depthwise convolution before the expansion, inside
-it, both or none.
+"""`universal_inverted` (MobileNetV4, Qin et al. 2024, figure 4): depthwise before the expansion, inside, both or none.
 
 [depthwise of `start_kernel`], 1x1 to eC, act, [depthwise of `kernel`, act], linear 1x1 to C; a kernel of 1 leaves the
 convolution out. The stride is taken inside, else before, else by the expansion.

@@ -41,6 +41,16 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _allow_code(asked: bool) -> None:
+    if asked:
+        import sys
+
+        from nas.blocks.own import allow_code
+
+        sys.path.append(str(Path.cwd()))
+        allow_code()
+
+
 @app.callback()
 def root(
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback for errors.")] = False,
@@ -50,18 +60,13 @@ def root(
     code: Annotated[
         bool,
         typer.Option(
-            "--allow-code", help="Import the blocks that a space file names, from packages or the current folder."
+            "--allow-code",
+            callback=_allow_code,
+            help="Import the blocks that a space file names, from packages or the current folder.",
         ),
     ] = False,
 ) -> None:
     """Find the best image classifier that fits under a hard parameter cap."""
-    if code:
-        import sys
-
-        from nas.blocks.own import allow_code
-
-        sys.path.append(str(Path.cwd()))
-        allow_code()
 
 
 @app.command()
@@ -257,7 +262,7 @@ def spaces_lint(
     cap: Cap = None,
     as_json: Json = False,
 ) -> None:
-    """Check a space: what fits under the cap, its smallest and largest member, genes that cannot matter."""
+    """Check a space: what fits under the cap, how large members are, dead choices, corners that cannot be built."""
     from nas.cli.spaces import lint_command
 
     lint_command(space, cap, as_json=as_json)

@@ -180,7 +180,7 @@ class FlatLinear(nn.Linear):
 
 def start_narrow(weight: Tensor, bias: Tensor | None) -> None:
     """Draw weights with a spread of 0.02, as transformers and ConvNeXt do; biases start at zero."""
-    nn.init.trunc_normal_(weight, std=0.02)
+    nn.init.normal_(weight, std=0.02)
     if bias is not None:
         nn.init.zeros_(bias)
 

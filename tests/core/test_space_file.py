@@ -205,3 +205,10 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
 def test_a_path_to_nothing_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpaceError, match=r"none.toml: no such file"):
         load_space(str(tmp_path / "none.toml"))
+
+
+@pytest.mark.parametrize("name", shipped_spaces())
+def test_a_shipped_space_reads_as_documentation(name: str) -> None:
+    lines = shipped_spaces()[name].read_text().splitlines()
+    assert len(lines) < 80
+    assert lines[0].startswith("# ")
