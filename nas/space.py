@@ -255,7 +255,7 @@ class Reader:
                 standing.append((block_of(name, self._genes(block, read_keys(name, place))), place))
         return standing
 
-    def _genes(self, slots: Slots, keys: frozenset[str]) -> tuple[tuple[str, GeneValue], ...]:
+    def _genes(self, slots: Slots, keys: tuple[str, ...]) -> tuple[tuple[str, GeneValue], ...]:
         """Return what `read` gives for `keys`, without a call for each: the inner loop of pricing."""
         chosen = [slot.name for key in keys if isinstance(slot := slots[key], Gene)]
         self.names.update(chosen)
