@@ -1,11 +1,8 @@
-"""`former` and `se_mlp` (TinyNeXt, ICCV 2025, figure 4; layouts from its repository): a mixer, a local filter, an MLP.
+"""`former` (TinyNeXt, ICCV 2025, figure 4; layout from its repository): single-head attention, local filter, MLP.
 
-- former: norm, single-head attention; depthwise kxk; norm, MLP
-- se_mlp: norm, squeeze-excite with a norm inside; depthwise kxk; norm, MLP
-
-Each of the three is a residual branch. The source uses kernel 3, expansion 2, batch norms, gelu, and se_ratio 1/4; at
-0 the gate is left out. Where the shape changes a strided 3x3 convolution stands in front; the source puts `inverted`
-there.
+Norm, single-head attention; depthwise kxk; norm, MLP: each of the three a residual branch. The source uses kernel 3,
+expansion 2, batch norms and gelu. Where the shape changes a strided 3x3 convolution stands in front; the source puts
+`inverted` there.
 """
 
 from __future__ import annotations
@@ -14,28 +11,20 @@ from functools import partial
 
 from nas.attention import SingleHeadAttention
 from nas.blocks.block import Block, Family, Place, downsampled, mlp
-from nas.layers import Chain, Conv, Leaf, Norm, SqueezeExcite, chain, residual
-
-SMALLEST_SQUEEZE = 8
+from nas.layers import Chain, Conv, Leaf, Norm, chain, residual
 
 
 def layers(block: Block, place: Place) -> Chain:
-    """Return the layers of `former`."""
-    return downsampled(block, place, lambda width: _at_rest(block, width, SingleHeadAttention(width)))
+    """Return the layers."""
+    return downsampled(block, place, partial(_at_rest, block))
 
 
-def se_mlp_layers(block: Block, place: Place) -> Chain:
-    """Return the layers of `se_mlp`."""
-    return downsampled(block, place, partial(_se_mlp_at_rest, block))
+def _at_rest(block: Block, width: int) -> Chain:
+    return behind(SingleHeadAttention(width), block, width)
 
 
-def _se_mlp_at_rest(block: Block, width: int) -> Chain:
-    squeeze = max(SMALLEST_SQUEEZE, int(width * block.se_ratio))
-    gate = SqueezeExcite(width, squeeze, "hardsigmoid", norm="batch") if block.se_ratio else None
-    return _at_rest(block, width, gate)
-
-
-def _at_rest(block: Block, width: int, mixer: Leaf | None) -> Chain:
+def behind(mixer: Leaf | None, block: Block, width: int) -> Chain:
+    """Return the block around what mixes first; None leaves that branch out."""
     return chain(
         mixer=residual(chain(norm=Norm(block.norm, width), mixer=mixer)) if mixer else None,
         local=residual(chain(depthwise=Conv(width, width, block.kernel, groups=width))),
@@ -43,7 +32,4 @@ def _at_rest(block: Block, width: int, mixer: Leaf | None) -> Chain:
     )
 
 
-_GENES = frozenset({"kernel", "expansion", "activation", "norm"})
-
-FAMILY = Family(layers, _GENES)
-SE_MLP_FAMILY = Family(se_mlp_layers, _GENES | {"se_ratio"})
+FAMILY = Family(layers, frozenset({"kernel", "expansion", "activation", "norm"}))
