@@ -1,9 +1,11 @@
 """Reference networks against their published counts, and eight block families under one recipe and one cap.
 
     python benchmarks/references.py table
+    python benchmarks/references.py speed
     python benchmarks/references.py families folder:PATH [--seeds 0 1 2]
 
 `table`: every reference network with our count beside the published one, at the resolution it was published for.
+`speed`: how long references take to build, and random members of the larger spaces over their cap to repair.
 `families`: the same skeleton (two blocks in each of four stages) of each family, its widths scaled to fill 300k
 parameters counted with 10 classes, trained with one recipe; accuracy on the validation split, mean and standard
 deviation over the seeds. The test split is not read. Resumable: one JSON file for each training under
@@ -14,9 +16,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
+import timeit
+from itertools import islice
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import Any
+
+import torch
 
 from nas.architecture import Architecture, Stage, Stem, Task
 from nas.audit import audit
@@ -25,11 +32,14 @@ from nas.budget import Budget, cost, cost_table
 from nas.data.images import Dataset
 from nas.data.load import load_dataset
 from nas.data.spec import DataSpec
+from nas.feasibility import genotype_cost, repair
+from nas.network.build import build
 from nas.records import Candidate, Fidelity, Plan
-from nas.references import references
+from nas.references import reference, references
 from nas.results import environment, write_whole
 from nas.scaling import scale
 from nas.search.evaluator import TrainingEvaluator
+from nas.space_file import load_space
 from nas.training.recipe import default_recipe
 from nas.value import FrozenMap, derive_seed
 
@@ -43,6 +53,9 @@ VALIDATION_FRACTION = 0.1
 TRAIN_IMAGES = 12_000
 EPOCHS = 6
 RESOLUTION = 16
+BUILT = ("starnet_100", "nodepth_1m", "tinynext_s", "emov2_1m", "edgenext_xxs", "mobilevit_xxs")
+REPAIRED = ("hybrid", "nodepth", "paper_cast")
+REPEATS, REPAIRS = 15, 200
 WIDTHS, STRIDES, DEPTH = (24, 48, 96, 128), (1, 2, 2, 2), 2
 
 FAMILIES = {
@@ -172,10 +185,34 @@ def table() -> None:
     write_whole(RESULTS / "table.json", json.dumps(content, indent=1) + "\n")
 
 
+def speed() -> None:
+    """Print and write the seconds of building references, and of repairing genotypes seen for the first time."""
+    torch.set_num_threads(1)
+    built = {}
+    for name in BUILT:
+        found = reference(name)
+        times = timeit.repeat(lambda f=found: build(f.architecture, f.task), number=1, repeat=REPEATS)
+        built[name] = {"params": found.params, "median seconds": median(times), "least seconds": min(times)}
+        print(f"build {name:22} {found.params:9,} params {1e3 * median(times):6.1f} ms (least {1e3 * min(times):.1f})")
+    repaired = {}
+    for name in REPAIRED:
+        space, rng = load_space(name), random.Random(0)
+        budget = space.target.budget()
+        drawn = (space.random(rng) for _ in range(10 * REPAIRS))
+        over = (genotype for genotype in drawn if budget.violations(genotype_cost(space, genotype)))
+        subjects = list(islice(over, REPAIRS))
+        times = [timeit.timeit(lambda g=g, s=space, b=budget: repair(s, g, b), number=1) for g in subjects]
+        repaired[name] = {"genotypes": len(subjects), "median seconds": median(times)}
+        print(f"repair {name:21} {len(subjects):9,} genotypes {1e3 * median(times):5.2f} ms")
+    content = {"environment": ENVIRONMENT, "repeats": REPEATS, "build": built, "repair": repaired}
+    write_whole(RESULTS / "speed.json", json.dumps(content, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = parser.add_subparsers(dest="part", required=True)
     parts.add_parser("table")
+    parts.add_parser("speed")
     training = parts.add_parser("families")
     training.add_argument("data", help="such as folder:PATH")
     training.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -183,6 +220,8 @@ def main() -> None:
     RESULTS.mkdir(parents=True, exist_ok=True)
     if arguments.part == "table":
         table()
+    elif arguments.part == "speed":
+        speed()
     else:
         data = load_dataset(DataSpec.parse(arguments.data), seed=0, validation_fraction=VALIDATION_FRACTION)
         families(data, arguments.seeds)

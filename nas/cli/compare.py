@@ -10,7 +10,8 @@ from typing import Self
 from rich.console import Console
 from rich.status import Status
 
-from nas.cli.output import count, print_front, print_json, quantity
+from nas.cli.output import count, print_front, print_json
+from nas.cli.progress import outcome
 from nas.cli.read import open_study
 from nas.cli.references import named
 from nas.errors import NasError
@@ -82,14 +83,8 @@ class Progress:
 
     def _line(self, event: Finished) -> str:
         done = self._comparison.total - self._comparison.left()
-        if event.measurement is None:
-            outcome = f"failed: {event.error}"
-        elif event.measurement.diverged:
-            outcome = "diverged"
-        else:
-            outcome = f"val accuracy {quantity('val_accuracy', event.measurement.metrics['val_accuracy'])}"
         size = count(event.job.candidate.cost.params)
-        return f"[{done}/{self._comparison.total}] {_name(event.job.candidate)} ({size} params): {outcome}"
+        return f"[{done}/{self._comparison.total}] {_name(event.job.candidate)} ({size} params): {outcome(event)}"
 
 
 def _name(candidate: Candidate) -> str:

@@ -17,6 +17,15 @@ from nas.search.study import Study
 from nas.view import StudyView
 
 
+def outcome(event: Finished) -> str:
+    """Return in words what a training came to."""
+    if event.measurement is None:
+        return f"failed: {event.error}"
+    if event.measurement.diverged:
+        return "diverged"
+    return f"val accuracy {quantity('val_accuracy', event.measurement.metrics['val_accuracy'])}"
+
+
 class Display:
     """Takes the events of a search and shows where it stands."""
 
@@ -62,15 +71,9 @@ class Display:
 
     def _line(self, event: Finished) -> str:
         job, view = event.job, self._view
-        if event.measurement is None:
-            outcome = f"failed: {event.error}"
-        elif event.measurement.diverged:
-            outcome = "diverged"
-        else:
-            outcome = f"val accuracy {quantity('val_accuracy', event.measurement.metrics['val_accuracy'])}"
         return (
             f"[{len(view.records)}/{self.study.n_trials}] trial {job.candidate.number} "
-            f"({job.fidelity.epochs} epochs, {count(job.candidate.cost.params)} params): {outcome}; "
+            f"({job.fidelity.epochs} epochs, {count(job.candidate.cost.params)} params): {outcome(event)}; "
             f"{self._best()}; front {len(view.front)}; {self._time_left()}"
         )
 

@@ -18,6 +18,7 @@ from nas.blocks import Block
 from nas.data.images import Dataset, Images
 from nas.data.split import subset
 from nas.network.build import build
+from nas.network.modules import Branches
 from nas.records import Epoch, Fidelity, Plan, Recipe
 from nas.training import loop
 from nas.training.loop import Normaliser, Progress, Training, evaluate, learning_rate_factor, make_optimizer, train
@@ -339,3 +340,15 @@ def test_an_epoch_takes_its_time(few: Dataset, make: Build) -> None:
     training = fit(make(), few, fidelity=THREE)
     assert all(isinstance(epoch, Epoch) and epoch.seconds > 0 for epoch in training.epochs)
     assert training.seconds >= sum(epoch.seconds for epoch in training.epochs)
+
+
+def test_stochastic_depth_is_the_recipe_s_and_changes_the_training(few: Dataset) -> None:
+    blocks = (Block(family="inverted", expansion=2),) * 3
+    design = Architecture(stem=Stem(width=8, stride=1), stages=(Stage(width=8, blocks=blocks),))
+
+    def trained(rate: float) -> nn.Module:
+        return fit(build(design, DIGITS, seed=0), few, RECIPE.model_copy(update={"drop_path": rate})).network
+
+    dropping = trained(0.4)
+    assert [part.drop_path for part in dropping.modules() if isinstance(part, Branches)] == [0.0, 0.2, 0.4]
+    assert not same(weights(dropping), weights(trained(0.0)))
