@@ -63,7 +63,25 @@ WITH_LAYER_NORM = {
 }
 """The two that the paper finds to lose less under SoLU, with the norm that it names."""
 
-BLOCKS = FAMILIES | WITH_LAYER_NORM
+HALF, QUARTER = FAMILIES["nodepth_half"], Block(family="nodepth", expansion=0.25)
+DESIGNS = {
+    "nodepth_4": Block(family="nodepth", expansion=4),
+    "nodepth_2_k5": Block(family="nodepth", expansion=2, kernel=5),
+    "nodepth_2_end": Block(family="nodepth", expansion=2, end_kernel=3),
+    "nodepth_half_k5": HALF.model_copy(update={"kernel": 5}),
+    "nodepth_half_layer": HALF.model_copy(update={"norm": "layer"}),
+    "nodepth_half_end": HALF.model_copy(update={"end_kernel": 3}),
+    "nodepth_quarter": QUARTER,
+    "nodepth_quarter_k5": QUARTER.model_copy(update={"kernel": 5}),
+    "nodepth_quarter_end": QUARTER.model_copy(update={"end_kernel": 3}),
+    "nodepth_dense_half": Block(family="nodepth_dense", expansion=0.5),
+    "nodepth_dense_quarter": Block(family="nodepth_dense", expansion=0.25),
+    "sandglass_2": Block(family="sandglass", expansion=2),
+    "sandglass_6": Block(family="sandglass", expansion=6),
+}
+"""NoDepth with one thing changed at a time, and sandglass beside it: `end`: a depthwise kernel at both wide ends."""
+
+BLOCKS = FAMILIES | WITH_LAYER_NORM | DESIGNS
 DATA = ("cifar", "fashion")
 SMALL, MIDDLE, LARGE = (20_000, 60_000), 200_000, 600_000
 SEEDS = range(3)
@@ -99,6 +117,8 @@ def plan() -> Iterator[Run]:
     """Yield the runs, those that matter most first: what two cores cannot afford is at the end."""
     for size, data, seed, family in product((*SMALL, MIDDLE), DATA, SEEDS, FAMILIES):
         yield Run(data, family, "relu", size, seed)
+    for seed, family in product(SEEDS, DESIGNS):
+        yield Run("cifar", family, "relu", SMALL[1], seed)
     for size, data, activation, seed, family in product(SMALL, DATA, ("solu", "gelu"), SEEDS, FAMILIES):
         yield Run(data, family, activation, size, seed)
     for size, data, activation, seed, family in product(SMALL[1:], DATA, ("relu", "solu"), SEEDS, WITH_LAYER_NORM):

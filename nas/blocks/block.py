@@ -67,6 +67,7 @@ class Block(Value):
     se_ratio: float = Field(default=0.0, ge=0, le=1)
     skip: bool = True
     start_kernel: Kernel = Field(default=1, description="depthwise convolution before the expansion; 1: none")
+    end_kernel: Kernel = Field(default=1, description="depthwise convolution behind the last projection; 1: none")
     groups: int = Field(default=1, ge=1, description="groups of the dense convolution")
     bias: bool = Field(default=False, description="bias of the convolution, beside its norm")
     layer_scale: float = Field(default=0.0, ge=0, le=1, description="first value of the learned factor; 0: none")

@@ -21,7 +21,7 @@ from tests.core.examples import TASK, architecture, block
 
 NOT_DEFAULT = {
     **{"kernel": 5, "expansion": 2.0, "activation": "gelu", "norm": "layer", "se_ratio": 0.5, "skip": False},
-    **{"start_kernel": 3, "groups": 2, "bias": True, "layer_scale": 1e-6},
+    **{"start_kernel": 3, "end_kernel": 3, "groups": 2, "bias": True, "layer_scale": 1e-6},
     **{"heads": 2, "window": 4, "layers": 3, "splits": 4, "position": True},
 }
 PLACES = [Place(16, 16, 1), Place(16, 24, 1), Place(16, 16, 2), Place(24, 16, 2)]

@@ -63,6 +63,7 @@ LAYOUTS = [
     (block("nodepth", expansion=4), "dw3 norm 16>64 norm act 64>16 norm"),
     (block("nodepth", expansion=1), "dw3 norm 16>16 norm act 16>16 norm"),
     (block("nodepth", expansion=0.5), "dw3 norm act 16>8 norm 8>16 norm"),
+    (block("nodepth", expansion=0.5, end_kernel=5), "dw3 norm act 16>8 norm 8>16 norm dw5 norm"),
     (block("nodepth_dense", expansion=4), "3x3 16>16 norm 16>64 norm act 64>16 norm"),
     (block("nodepth_dense", expansion=0.5), "3x3 16>16 norm act 16>8 norm 8>16 norm"),
     (block("residual", expansion=0.5), "3x3 16>8 norm act 3x3 8>16 norm act"),

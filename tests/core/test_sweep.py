@@ -115,6 +115,12 @@ OTHER_GENES = [
     *(block(name, expansion=2, se_ratio=ratio) for name in WITH_SE for ratio in (0.05, 0.25, 1.0)),
     *(block("universal_inverted", start_kernel=start, kernel=middle) for start in (1, 3) for middle in (1, 5)),
     *(block("sandglass", expansion=2, start_kernel=start, kernel=kernel) for start in (1, 5) for kernel in (1, 3)),
+    *(
+        block(name, expansion=expansion, end_kernel=end)
+        for name in ("nodepth", "nodepth_dense")
+        for expansion in (0.5, 2)
+        for end in (3, 5)
+    ),
     *(block("residual_bottleneck", expansion=2, groups=groups) for groups in (2, 3, 6)),
     *(
         block(name, heads=heads)
