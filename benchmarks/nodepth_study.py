@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -76,12 +76,21 @@ DESIGNS = {
     "nodepth_quarter_end": QUARTER.model_copy(update={"end_kernel": 3}),
     "nodepth_dense_half": Block(family="nodepth_dense", expansion=0.5),
     "nodepth_dense_quarter": Block(family="nodepth_dense", expansion=0.25),
+    "nodepth_eighth": Block(family="nodepth", expansion=0.125),
+    "nodepth_quarter_dense1": QUARTER,
     "sandglass_2": Block(family="sandglass", expansion=2),
     "sandglass_6": Block(family="sandglass", expansion=6),
 }
-"""NoDepth with one thing changed at a time, and sandglass beside it: `end`: a depthwise kernel at both wide ends."""
+"""NoDepth with one thing changed at a time, and sandglass beside it: `end`: a depthwise kernel at both wide ends;
+`dense1`: a dense kernel in the first stage, where it is narrow."""
 
-BLOCKS = FAMILIES | WITH_LAYER_NORM | DESIGNS
+CHOSEN = ("nodepth_quarter", "nodepth_quarter_end", "nodepth_quarter_k5", "nodepth_eighth", "nodepth_quarter_dense1")
+"""Those tried at other sizes and on the other data, after the first look at 60k."""
+
+V3 = {"inverted_se": Block(family="inverted", expansion=4, se_ratio=0.25)}
+"""MobileNetV3's block; run with its own activation."""
+
+BLOCKS = FAMILIES | WITH_LAYER_NORM | DESIGNS | V3
 DATA = ("cifar", "fashion")
 SMALL, MIDDLE, LARGE = (20_000, 60_000), 200_000, 600_000
 SEEDS = range(3)
@@ -103,12 +112,17 @@ class Run:
 
     def architecture(self) -> Architecture:
         """Return the network of the family that fills the size."""
-        return skeleton(BLOCKS[self.family].model_copy(update={"activation": self.activation}), self.size)
+        block = BLOCKS[self.family].model_copy(update={"activation": self.activation})
+        first = block.model_copy(update={"family": "nodepth_dense"}) if self.family.endswith("_dense1") else block
+        return skeleton((first, block, block), self.size)
 
 
-def skeleton(block: Block, size: int) -> Architecture:
-    """Return the skeleton of the study, of one block, scaled in width to at most `size` parameters."""
-    stages = tuple(Stage(width=width, stride=stride, blocks=(block,) * depth) for width, stride, depth in STAGES)
+def skeleton(blocks: Sequence[Block], size: int) -> Architecture:
+    """Return the skeleton of the study, one block for each stage, scaled in width to at most `size` parameters."""
+    stages = tuple(
+        Stage(width=width, stride=stride, blocks=(block,) * depth)
+        for block, (width, stride, depth) in zip(blocks, STAGES, strict=True)
+    )
     stem = Stem(first_width=16, width=24, stride=4)
     return scale(Architecture(stem=stem, stages=stages), TARGET, Budget(params=size), by="width")
 
@@ -119,12 +133,20 @@ def plan() -> Iterator[Run]:
         yield Run(data, family, "relu", size, seed)
     for seed, family in product(SEEDS, DESIGNS):
         yield Run("cifar", family, "relu", SMALL[1], seed)
-    for size, data, activation, seed, family in product(SMALL, DATA, ("solu", "gelu"), SEEDS, FAMILIES):
-        yield Run(data, family, activation, size, seed)
-    for size, data, activation, seed, family in product(SMALL[1:], DATA, ("relu", "solu"), SEEDS, WITH_LAYER_NORM):
-        yield Run(data, family, activation, size, seed)
+    for (data, size), seed, family in product((("fashion", SMALL[1]), *product(DATA, [MIDDLE])), SEEDS, CHOSEN):
+        yield Run(data, family, "relu", size, seed)
+    for data, seed, family in product(DATA, SEEDS, FAMILIES):
+        yield Run(data, family, "solu", SMALL[1], seed)
     for data, family in product(DATA, FAMILIES):
         yield Run(data, family, "relu", LARGE, 0)
+    for data, activation, seed, family in product(DATA, ("relu", "solu"), SEEDS, WITH_LAYER_NORM):
+        yield Run(data, family, activation, SMALL[1], seed)
+    for data, seed, family in product(DATA, SEEDS, FAMILIES):
+        yield Run(data, family, "gelu", SMALL[1], seed)
+    for size, data, seed, family in product(SMALL, DATA, SEEDS, V3):
+        yield Run(data, family, "hardswish", size, seed)
+    for data, activation, seed, family in product(DATA, ("solu", "gelu"), SEEDS, FAMILIES):
+        yield Run(data, family, activation, SMALL[0], seed)
     for activation, data, family in product(("solu", "gelu"), DATA, FAMILIES):
         yield Run(data, family, activation, MIDDLE, 0)
 
