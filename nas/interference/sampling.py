@@ -38,6 +38,13 @@ class PositionSampler:
         rows = values[torch.unravel_index(index, leading)]
         return rows.to("cpu", torch.promote_types(rows.dtype, torch.float32))
 
+    def by_image(self, values: Tensor) -> Tensor | None:
+        """Return the sampled rows as (B, n, C), image by image; None where the leading dimension is no image."""
+        if values.shape[0] % self.images:
+            return None
+        rows = self.rows(values)
+        return rows.view(self.images, -1, rows.shape[1])
+
     def _index(self, groups: int, available: int) -> Tensor:
         """Return flat positions, (N,): one random set, shifted at random for each group."""
         generator = torch.Generator().manual_seed(self.seed)

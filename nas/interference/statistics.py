@@ -143,6 +143,18 @@ def forced_by_reading(vectors: Tensor) -> Tensor:
     return 1 + (count - 2) / (dims * (count - 1)) * pairs / squares
 
 
+def importance_weighted(features: Features, importance: Tensor) -> Tensor:
+    """Return sum_i pi_i r_i, 0 to 1, with pi_i the share of `importance` (n,) >= 0 of each feature, not all zero."""
+    weights = importance.double()
+    return realised_ratio(features) @ weights / weights.sum()
+
+
+def gram(vectors: Tensor) -> Tensor:
+    """Return the cosines between the columns of `vectors` (d, n), (n, n); 0 along the row of a zero column."""
+    directions = _directions(vectors.double())
+    return directions.T @ directions
+
+
 def welch_bound(count: int, dims: int) -> float:
     """Return I_W = (n - d) / (d (n - 1)), the least mean squared cosine of n vectors in d dimensions; 0 for n <= d."""
     return (count - dims) / (dims * (count - 1)) if count > dims else 0.0
@@ -180,6 +192,15 @@ def channel_correlation(outputs: Tensor) -> Tensor:
     squared = (gram.square().sum() - channels) / (channels * (channels - 1))
     chance = 1 / (rows - 1)
     return (squared - chance) / (1 - chance)
+
+
+def channel_kurtosis(outputs: Tensor) -> Tensor:
+    """Return mean(s^4) / mean(s^2)^2 of the RMS s of each column of `outputs` (N, C), not all zero.
+
+    1 if all channels are equally strong, C if one alone gives anything.
+    """
+    powers = outputs.double().square().mean(0)
+    return powers.square().mean() / powers.mean().square()
 
 
 def log_ratio(ratio: Tensor) -> Tensor:

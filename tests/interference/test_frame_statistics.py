@@ -192,3 +192,45 @@ def test_independent_channels_do_not_correlate() -> None:
 def test_identical_channels_correlate_fully(channels: int) -> None:
     column = torch.randn(32, 1, generator=torch.Generator().manual_seed(0))
     assert statistics.channel_correlation(column * torch.arange(1, channels + 1)).item() == pytest.approx(1)
+
+
+def test_importance_weights_the_realised_ratios() -> None:
+    features = Features.written_by(random_weight(4, 8, 0), image_activations(8, 0))
+    ratios = statistics.realised_ratio(features)
+    one_hot = torch.zeros(8)
+    one_hot[3] = 5
+    assert statistics.importance_weighted(features, one_hot).item() == pytest.approx(ratios[3].item())
+    assert statistics.importance_weighted(features, torch.ones(8)).item() == pytest.approx(ratios.mean().item())
+
+
+def test_white_features_of_a_tight_frame_realise_the_packing_floor() -> None:
+    features = Features.from_covariance(tight_frame(6, 24), torch.eye(24))
+    assert statistics.importance_weighted(features, torch.rand(24)).item() == pytest.approx(1 - 6 / 24)
+
+
+def test_gram_holds_the_cosines_and_a_missing_vector_none() -> None:
+    gram = statistics.gram(torch.tensor([[2.0, 1.0, 0.0], [0.0, 1.0, 0.0]]))
+    half = math.sqrt(0.5)
+    torch.testing.assert_close(gram, torch.tensor([[1, half, 0], [half, 1, 0], [0, 0, 0]], dtype=torch.float64))
+
+
+def test_mean_squared_cosine_is_that_of_the_gram_matrix() -> None:
+    vectors = random_weight(4, 9, 0)
+    off_diagonal = statistics.gram(vectors).square().sum() - 9
+    assert statistics.mean_squared_cosine(vectors).item() == pytest.approx(off_diagonal.item() / 72)
+
+
+def test_kurtosis_of_equally_strong_channels_is_one() -> None:
+    signs = torch.randint(2, (64, 10), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
+    assert statistics.channel_kurtosis(signs * 3).item() == pytest.approx(1)
+
+
+def test_kurtosis_of_one_loud_channel_is_the_number_of_channels() -> None:
+    outputs = torch.zeros(8, 10)
+    outputs[:, 4] = 1e-3
+    assert statistics.channel_kurtosis(outputs).item() == pytest.approx(10)
+
+
+def test_kurtosis_of_two_strengths_is_their_moment_ratio() -> None:
+    outputs = torch.tensor([1.0, 2.0]).expand(5, 2)
+    assert statistics.channel_kurtosis(outputs).item() == pytest.approx(((1 + 16) / 2) / ((1 + 4) / 2) ** 2)
