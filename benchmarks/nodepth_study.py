@@ -1,10 +1,12 @@
 """The NoDepth study: eight ways to build a block, four sizes, three activations, two data sets, one recipe.
 
     python benchmarks/nodepth_study.py train fashion_mnist:PATH folder:PATH [--share 0/2]
+    python benchmarks/nodepth_study.py measure fashion_mnist:PATH folder:PATH [--share 0/2]
 
 `train`: every run of the plan that has no file yet; `--share i/n` takes every n-th of them, for n processes. One JSON
 file for each run under `benchmarks/results/nodepth_study/`, its weights under `results/nodepth_study/` (git-ignored).
-Accuracy is of the validation split; the test split is not read.
+`measure` adds the interference metrics to the files that lack them and whose weights are here. `nodepth_report.py`
+makes the tables and the figures. Accuracy is of the validation split; the test split is not read.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from nas.architecture import Architecture, Stage, Stem, Task
 from nas.audit import audit
@@ -26,11 +28,13 @@ from nas.budget import Budget
 from nas.data.images import Dataset
 from nas.data.load import load_dataset
 from nas.data.spec import DataSpec
-from nas.network.build import build
-from nas.records import Fidelity, Plan
+from nas.data.split import fixed_batch
+from nas.interference import measure
+from nas.network.build import Network, build
+from nas.records import Fidelity, Plan, Suppression
 from nas.results import environment, write_whole
 from nas.scaling import scale
-from nas.training.loop import train
+from nas.training.loop import Normaliser, train
 from nas.training.recipe import default_recipe
 from nas.value import derive_seed
 
@@ -42,6 +46,10 @@ ENVIRONMENT = environment()
 TARGET = Task(num_classes=10, resolution=32)
 VALIDATION_FRACTION = 0.1
 TRAIN_IMAGES, EPOCHS = 20_000, 3
+BATCH_IMAGES = 256
+PLAN = Plan(channels_last=True)
+STRENGTH, EXCESS = 10.0, 0.05
+"""Of suppression: a lambda that leaves no excess, and the excess that lambda is steered to where there is a target."""
 STAGES = ((32, 1, 2), (64, 2, 3), (96, 1, 2))
 """Width before scaling, stride, depth. The stem strides twice, so that blocks stand at 8x8 and 4x4."""
 
@@ -99,6 +107,21 @@ SMALL, MIDDLE, LARGE = (20_000, 60_000), 200_000, 600_000
 SEEDS = range(3)
 
 
+ARMS: dict[str, dict[str, object]] = {
+    "": {},
+    "suppress": {"suppression": Suppression(strength=STRENGTH)},
+    "suppress_uniform": {"suppression": Suppression(strength=STRENGTH, importance="uniform")},
+    "suppress_target": {"suppression": Suppression(target=EXCESS)},
+    "orthogonality": {"suppression": Suppression(strength=STRENGTH, kind="orthogonality")},
+    "weight_decay": {"weight_decay": 0.2},
+    "long": {},
+}
+"""What is changed in the recipe; `long` trains four times as many epochs."""
+
+SUPPRESSED = ("inverted", "sandglass", "nodepth", "nodepth_half")
+"""With 1x1s from a wide space to a narrow one in every block: elsewhere there is little to suppress."""
+
+
 @dataclass(frozen=True)
 class Run:
     """One training."""
@@ -108,10 +131,29 @@ class Run:
     activation: str
     size: int
     seed: int
+    arm: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.data}/{self.family}-{self.activation}-{self.size // 1000}k-{self.seed}"
+        suffix = f"-{self.arm}" if self.arm else ""
+        return f"{self.data}/{self.family}-{self.activation}-{self.size // 1000}k-{self.seed}{suffix}"
+
+    @property
+    def path(self) -> Path:
+        return RESULTS / f"{self.name}.json"
+
+    @property
+    def weights(self) -> Path:
+        return WEIGHTS / f"{self.name}.safetensors"
+
+    def network(self, data: Dataset) -> Network:
+        """Return the untrained network. Twins that differ in activation or arm start alike and see the same batches."""
+        task = Task(num_classes=data.num_classes, in_channels=data.in_channels, resolution=data.resolution)
+        return build(self.architecture(), task, seed=self.train_seed)
+
+    @property
+    def train_seed(self) -> int:
+        return derive_seed(self.seed, self.family, self.size, "train")
 
     def architecture(self) -> Architecture:
         """Return the network of the family that fills the size."""
@@ -146,31 +188,32 @@ def plan() -> Iterator[Run]:
         yield Run(data, family, "relu", LARGE, 0)
     for activation, seed, family in product(("relu", "solu"), SEEDS, WITH_LAYER_NORM):
         yield Run("cifar", family, activation, SMALL[1], seed)
+    for seed, arm, family in product(SEEDS, list(ARMS)[1:-1], SUPPRESSED):
+        yield Run("cifar", family, "relu", SMALL[1], seed, arm)
+    for seed, family in product(SEEDS, SUPPRESSED):
+        yield Run("cifar", family, "solu", SMALL[1], seed, "suppress_target")
+        yield Run("fashion", family, "relu", SMALL[1], seed, "suppress_target")
     for data, seed, family in product(DATA, SEEDS, FAMILIES):
         yield Run(data, family, "gelu", SMALL[1], seed)
     for data, seed, family in product(DATA, SEEDS, V3):
         yield Run(data, family, "hardswish", SMALL[1], seed)
+    for seed, family in product(SEEDS, (*FAMILIES, "nodepth_quarter", "nodepth_quarter_dense1")):
+        yield Run("cifar", family, "relu", SMALL[1], seed, "long")
     for data, activation, seed, family in product(DATA, ("solu", "gelu"), SEEDS, FAMILIES):
         yield Run(data, family, activation, SMALL[0], seed)
-
-
-def fidelity(data: Dataset) -> Fidelity:
-    """Return how the study trains on a data set, at its own resolution."""
-    fraction = min(1.0, TRAIN_IMAGES / len(data.train))
-    return Fidelity(epochs=EPOCHS, train_fraction=fraction, resolution=data.resolution)
 
 
 def trained(run: Run, data: Dataset) -> dict[str, Any]:
     """Train one network, keep its weights, and return what goes into its file."""
     design = run.architecture()
     counted = audit(design, TARGET, Budget(params=run.size))
-    task = Task(num_classes=data.num_classes, in_channels=data.in_channels, resolution=data.resolution)
-    seed = derive_seed(run.seed, run.family, run.size, "train")
-    network = build(design, task, seed=seed)
-    training = train(network, data, default_recipe(data), fidelity(data), Plan(channels_last=True), seed=seed)
-    weights = WEIGHTS / f"{run.name}.safetensors"
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in training.network.state_dict().items()}, weights)
+    epochs = 4 * EPOCHS if run.arm == "long" else EPOCHS
+    fraction = min(1.0, TRAIN_IMAGES / len(data.train))
+    fidelity = Fidelity(epochs=epochs, train_fraction=fraction, resolution=data.resolution)
+    recipe = default_recipe(data).model_copy(update=ARMS[run.arm])
+    training = train(run.network(data), data, recipe, fidelity, PLAN, seed=run.train_seed)
+    run.weights.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.contiguous() for name, value in training.network.state_dict().items()}, run.weights)
     last = training.epochs[-1] if training.epochs else None
     return {
         "git_commit": ENVIRONMENT["git_commit"],
@@ -183,19 +226,37 @@ def trained(run: Run, data: Dataset) -> dict[str, Any]:
         "train_loss": last and last.train_loss,
         "val_loss": last and last.val_loss,
         "val_accuracy": last and last.val_accuracy,
+        **({"suppression": vars(training.suppression)} if training.suppression else {}),
     }
 
 
-def train_share(data: dict[str, Dataset], share: tuple[int, int]) -> None:
-    """Train what is missing of every n-th run."""
-    index, count = share
-    for run in list(plan())[index::count]:
-        path = RESULTS / f"{run.name}.json"
-        if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
+def measured(run: Run, data: Dataset) -> dict[str, float]:
+    """Return the interference of a trained network on a fixed batch of the train split."""
+    network = run.network(data)
+    network.load_state_dict(load_file(run.weights))
+    batch = fixed_batch(data.train, BATCH_IMAGES, seed=0)
+    images = Normaliser(data.mean, data.std)(batch.pixels)
+    return measure(network, images, batch.labels, blocks=network.block_names, trained=True).metrics()
+
+
+def train_share(data: dict[str, Dataset], runs: list[Run]) -> None:
+    """Train what is missing."""
+    for run in runs:
+        if not run.path.is_file():
+            run.path.parent.mkdir(parents=True, exist_ok=True)
             content = trained(run, data[run.data])
-            write_whole(path, json.dumps(content, indent=1) + "\n")
+            write_whole(run.path, json.dumps(content, indent=1) + "\n")
             print(f"{run.name}: {content['val_accuracy']} in {content['train_seconds']} s", flush=True)
+
+
+def measure_share(data: dict[str, Dataset], runs: list[Run]) -> None:
+    """Measure what was trained and not measured."""
+    for run in runs:
+        content = json.loads(run.path.read_text()) if run.path.is_file() else {"diverged": True}
+        if not content["diverged"] and "metrics" not in content and run.weights.is_file():
+            content |= {"measured_commit": ENVIRONMENT["git_commit"], "metrics": measured(run, data[run.data])}
+            write_whole(run.path, json.dumps(content, indent=1) + "\n")
+            print(f"{run.name}: {content['metrics']}", flush=True)
 
 
 def read(spec: str) -> Dataset:
@@ -205,14 +266,16 @@ def read(spec: str) -> Dataset:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = parser.add_subparsers(dest="part", required=True)
-    training = parts.add_parser("train")
-    training.add_argument("fashion", help="such as fashion_mnist:PATH")
-    training.add_argument("cifar", help="such as folder:PATH")
-    training.add_argument("--share", default="0/1", metavar="I/N")
+    steps = {"train": train_share, "measure": measure_share}
+    for name in steps:
+        part = parts.add_parser(name)
+        part.add_argument("fashion", help="such as fashion_mnist:PATH")
+        part.add_argument("cifar", help="such as folder:PATH")
+        part.add_argument("--share", default="0/1", metavar="I/N")
     arguments = parser.parse_args()
     index, _, count = arguments.share.partition("/")
     data = {"cifar": read(arguments.cifar), "fashion": read(arguments.fashion)}
-    train_share(data, (int(index), int(count)))
+    steps[arguments.part](data, list(plan())[int(index) :: int(count)])
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +18,7 @@ from nas.data.augment import Augmentation, normalise
 from nas.data.batches import batch_count, batches, evaluation_batches
 from nas.data.images import Dataset, Images, resize
 from nas.data.split import subset
+from nas.interference.suppression import SuppressionReport, Suppressor
 from nas.network.build import set_drop_path
 from nas.records import Epoch, Fidelity, Plan, Recipe
 from nas.value import derive_seed
@@ -41,13 +42,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class Training:
-    """What a training gave: the network with its final (or averaged) weights, and its epochs."""
+    """What a training gave: the network with its final (or averaged) weights, and its epochs.
+
+    `suppression` is None where the recipe asks for none, the network has no map to act on, or the training diverged.
+    """
 
     network: nn.Module
     epochs: tuple[Epoch, ...]
     diverged: bool
     seconds: float
     images_per_second: float
+    suppression: SuppressionReport | None = None
 
 
 def train(
@@ -187,6 +192,7 @@ class _Run:
         self.schedule = LambdaLR(self.optimizer, lambda step: learning_rate_factor(step, steps, recipe.warmup_fraction))
         average = get_ema_multi_avg_fn(recipe.ema_decay)
         self.averaged = AveragedModel(network, multi_avg_fn=average, use_buffers=True) if recipe.ema_decay else None
+        self.suppressor = _suppressor(self.network, recipe, steps, seed)
         self.seen = 0
         self.training_seconds = 0.0
 
@@ -226,9 +232,12 @@ class _Run:
     def step(self, batch: Images) -> Tensor:
         """Make one step on a batch of uint8 images; return its loss, detached."""
         inputs = self.normaliser(self.augment(batch.pixels, self.generator))
-        logits = forward(self.network, inputs, self.plan)
-        loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=self.recipe.label_smoothing)
-        loss.backward()
+        with nullcontext() if self.suppressor is None else self.suppressor.watching():
+            logits = forward(self.network, inputs, self.plan)
+            loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=self.recipe.label_smoothing)
+            loss.backward()
+        if self.suppressor is not None:
+            self.suppressor.step()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.schedule.step()
@@ -239,4 +248,11 @@ class _Run:
     def result(self, epochs: list[Epoch], started: float, *, diverged: bool) -> Training:
         """Return what the training gave."""
         seconds = time.perf_counter() - started
-        return Training(self.evaluated, tuple(epochs), diverged, seconds, self.images_per_second)
+        report = None if diverged or self.suppressor is None else self.suppressor.report()
+        return Training(self.evaluated, tuple(epochs), diverged, seconds, self.images_per_second, report)
+
+
+def _suppressor(network: nn.Module, recipe: Recipe, steps: int, seed: int) -> Suppressor | None:
+    if recipe.suppression is None:
+        return None
+    return Suppressor(network, recipe.suppression, steps=steps, seed=derive_seed(seed, "suppression"))
