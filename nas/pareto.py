@@ -26,10 +26,12 @@ DIRECTIONS: dict[str, Direction] = {
     "interference": "minimize",
     "cross_talk": "minimize",
     "excess_coherence": "minimize",
+    "class_overlap": "minimize",
+    "importance_weighted": "minimize",
     "redundancy": "minimize",
     "channel_correlation": "minimize",
 }
-"""Everything measured that can be an objective."""
+"""Everything measured that can be an objective; diagnostics such as `superlinearity` have no better end."""
 
 DEFAULT_OBJECTIVES = ("val_accuracy", "params", "interference")
 

@@ -1,4 +1,8 @@
-"""A study as its readers see it: records under a cap and objectives that may differ from those it was run with."""
+"""A study as its readers see it: records under a cap and objectives that may differ from those it was run with.
+
+Raw measurements stay in the records; `StudyView.metrics` gives them with the composite `interference` refitted on the
+study, and an interference metric that has earned no weight there is shown and decides nothing (`nas.trust`).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,10 @@ from functools import cached_property
 from nas import pareto
 from nas.budget import Budget
 from nas.records import Fidelity, ReferenceRecord, Status, StudyConfig, TrialRecord
+from nas.trust import gate
+from nas.trust.composite import NAME as COMPOSITE
+from nas.trust.composite import Composite
+from nas.trust.measured import all_measured_at, measured_at
 
 
 @dataclass(frozen=True)
@@ -21,6 +29,7 @@ class StudyView:
     budget: Budget
     objectives: tuple[pareto.Objective, ...]
     references: tuple[ReferenceRecord, ...] = ()
+    is_asked: bool = False
 
     @classmethod
     def of(
@@ -32,9 +41,50 @@ class StudyView:
         objectives: Sequence[str] = (),
         references: Sequence[ReferenceRecord] = (),
     ) -> StudyView:
-        """Return the view of a study, under its own caps and objectives unless others are given."""
+        """Return the view of a study, under its own caps and objectives unless others are given.
+
+        Objectives that are given all decide what is on the front: who asks for one wants it.
+        """
         wanted = pareto.objectives(tuple(objectives) or config.objectives)
-        return cls(config, tuple(records), budget or config.budget, wanted, tuple(references))
+        return cls(config, tuple(records), budget or config.budget, wanted, tuple(references), bool(objectives))
+
+    @cached_property
+    def verdicts(self) -> tuple[gate.Verdict, ...]:
+        """What the interference metrics among the study's objectives have earned in it."""
+        return gate.verdicts(self.config, self.records)
+
+    @cached_property
+    def deciding(self) -> tuple[pareto.Objective, ...]:
+        """The objectives that decide what is on the front."""
+        return self.objectives if self.is_asked else gate.deciding(self.objectives, self.verdicts)
+
+    @property
+    def trust_lines(self) -> tuple[str, ...]:
+        """What is to be said of the interference metrics that are shown as objectives, a line for each fact."""
+        shown = {objective.name for objective in self.objectives}
+        decide = {objective.name for objective in self.deciding}
+        why = "as it was asked for" if self.is_asked else "as there is no other objective"
+        lines = [
+            each.words + f"; here it decides, {why}" * (each.metric in decide and not each.weight)
+            for each in self.verdicts
+            if each.metric in shown
+        ]
+        composite = self.composites.get(self.compared_fidelity) if self.compared_fidelity else None
+        if COMPOSITE in shown and composite is not None:
+            lines.append(f"{COMPOSITE} shown: {composite.words}")
+        return tuple(lines)
+
+    @cached_property
+    def composites(self) -> dict[Fidelity, Composite]:
+        """The composite `interference`, fitted at each fidelity on all records that were measured there."""
+        reached = dict.fromkeys(record.best_fidelity for record in self.records)
+        return {each: Composite.fitted(all_measured_at(self.records, each)) for each in reached if each is not None}
+
+    def metrics(self, record: TrialRecord) -> dict[str, float]:
+        """Return `record.metrics` of a trial or a reference, `interference` as refitted where that could be done."""
+        composite = self.composites.get(record.best_fidelity) if record.best_fidelity else None
+        found = measured_at(record, record.best_fidelity)
+        return composite.metrics(found) if composite and found else record.metrics
 
     @cached_property
     def counts(self) -> Counter[Status]:
@@ -64,8 +114,8 @@ class StudyView:
     @cached_property
     def front(self) -> tuple[TrialRecord, ...]:
         """The compared records that none dominates, smallest first."""
-        points = [record.metrics for record in self.compared]
-        members = (self.compared[i] for i in pareto.front(points, self.objectives))
+        points = [self.metrics(record) for record in self.compared]
+        members = (self.compared[i] for i in pareto.front(points, self.deciding))
         return tuple(sorted(members, key=lambda record: (record.cost.params, record.number)))
 
     def is_compared(self, reference: ReferenceRecord) -> bool:
@@ -74,8 +124,8 @@ class StudyView:
 
     def dominating(self, reference: ReferenceRecord) -> TrialRecord | None:
         """Return the smallest member of the front that dominates a compared reference; None when none does."""
-        pairs = ((member, [member.metrics, reference.metrics]) for member in self.front)
-        return next((member for member, pair in pairs if pareto.front(pair, self.objectives) == [0]), None)
+        pairs = ((member, [self.metrics(member), self.metrics(reference)]) for member in self.front)
+        return next((member for member, pair in pairs if pareto.front(pair, self.deciding) == [0]), None)
 
     def standing(self, reference: ReferenceRecord) -> str:
         """Return in words how a reference stands beside the front."""
@@ -92,5 +142,5 @@ class StudyView:
         """The compared record with the best first objective."""
         if not self.compared:
             return None
-        losses = pareto.losses([record.metrics for record in self.compared], self.objectives[:1])
+        losses = pareto.losses([self.metrics(record) for record in self.compared], self.objectives[:1])
         return self.compared[int(losses[:, 0].argmin())]

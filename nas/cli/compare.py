@@ -42,7 +42,7 @@ def compare_command(
         _say(f"stopped; {done} trainings are in the study. The same command goes on from here.")
         raise
     view = prepared.study.view()
-    write_front_page(prepared.folder.front_page, view)
+    write_front_page(prepared.folder.front_page, view, notes=view.trust_lines)
     if as_json:
         print_json(rows([*view.front, *view.references], view))
     else:

@@ -13,7 +13,7 @@ from rich.text import Text
 from nas.records import TrialRecord
 from nas.view import StudyView
 
-PER_CENT = {"val_accuracy"}
+PER_CENT = {"val_accuracy", "activation_ratio"}
 COUNTS = {"params", "macs"}
 
 
@@ -69,16 +69,19 @@ def quantity(name: str, value: float | None) -> str:
 
 
 def print_front(view: StudyView, title: str) -> None:
-    """Print a front as a table; the references of the study, where there are any, stand below it."""
+    """Print a front as a table, references below it, and whether interference had a say in it."""
     names = [objective.name for objective in view.objectives if objective.name != "macs"]
-    rows = [_front_row(record.number, record, names, "on the front") for record in view.front]
-    rows += [_front_row(each.name, each, names, view.standing(each)) for each in view.references]
+    rows = [[record.number, *_front_cells(record, view, names, "on the front")] for record in view.front]
+    rows += [[each.name, *_front_cells(each, view, names, view.standing(each))] for each in view.references]
     columns = ["trial", "arch id", *names, "macs", "standing", "architecture"]
     if not view.references:
         rows, columns = [row[:-2] + row[-1:] for row in rows], columns[:-2] + columns[-1:]
     print_table(columns, rows, title=title)
+    for line in view.trust_lines:
+        print(line)
 
 
-def _front_row(label: object, record: TrialRecord, names: Sequence[str], standing: str) -> list[object]:
-    measured = (quantity(name, record.metrics.get(name)) for name in names)
-    return [label, record.arch_id, *measured, count(record.cost.macs), standing, record.architecture.words()]
+def _front_cells(record: TrialRecord, view: StudyView, names: Sequence[str], standing: str) -> list[object]:
+    metrics = view.metrics(record)
+    measured = (quantity(name, metrics.get(name)) for name in names)
+    return [record.arch_id, *measured, count(record.cost.macs), standing, record.architecture.words()]

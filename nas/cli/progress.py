@@ -95,7 +95,7 @@ class Display:
         if best is None:
             return "best none yet"
         name = self._view.objectives[0].name
-        return f"best {name} {quantity(name, best.metrics.get(name))} (trial {best.number})"
+        return f"best {name} {quantity(name, self._view.metrics(best).get(name))} (trial {best.number})"
 
     def _epochs_done(self) -> float:
         return sum(m.fidelity.epochs for record in self._view.records for m in record.measurements)

@@ -63,8 +63,9 @@ def _summary(study: Study) -> dict[str, object]:
         **{status.value.replace(" ", "_"): view.counts[status] for status in Status},
         "objectives": list(view.config.objectives),
         "front": len(view.front),
-        "best": view.best.metrics.get(objective) if view.best else None,
+        "best": view.metrics(view.best).get(objective) if view.best else None,
         "seed": view.config.seed,
+        "trust": list(view.trust_lines),
     }
 
 
@@ -85,7 +86,10 @@ def status_command(name: str, results: Path, storage: str | None, *, as_json: bo
     if as_json:
         print_json(summary)
         return
-    print_table(["", ""], [[key.replace("_", " "), _text(value)] for key, value in summary.items()])
+    rows = [[key.replace("_", " "), _text(value)] for key, value in summary.items() if key != "trust"]
+    print_table(["", ""], rows)
+    for line in study.view().trust_lines:
+        print(line)
     errors = [record for record in study.records() if record.error]
     for record in errors:
         print(f"trial {record.number} failed: {record.error}")
@@ -132,7 +136,7 @@ def _write_page(path: Path, view: StudyView) -> None:
     from nas.report.front_page import write_front_page
 
     try:
-        write_front_page(path, view)
+        write_front_page(path, view, notes=view.trust_lines)
     except OSError as error:
         raise InputError(f"--html {path}: cannot be written: {error.strerror}") from None
 

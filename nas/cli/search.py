@@ -36,7 +36,7 @@ def search_command(request: SearchRequest, *, as_json: bool) -> None:
 
 def _present(prepared: Prepared, request: SearchRequest, *, as_json: bool) -> None:
     view = prepared.study.view()
-    write_front_page(prepared.folder.front_page, view)
+    write_front_page(prepared.folder.front_page, view, notes=view.trust_lines)
     if as_json:
         print_json(rows([*view.front, *view.references], view))
         return

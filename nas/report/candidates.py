@@ -73,16 +73,16 @@ def candidates(view: StudyView, axes: Axes) -> list[Candidate]:
     shown = []
     for record in sorted(view.records, key=lambda record: record.number):
         group = Group.FRONT if record.number in front else Group.DOMINATED
-        shown += _candidate(record, group if record.number in compared else _outside(record, view), axes)
+        shown += _candidate(record, group if record.number in compared else _outside(record, view), axes, view)
     for reference in filter(view.is_compared, view.references):
         group = Group.REFERENCE_DOMINATED if view.dominating(reference) else Group.REFERENCE
-        shown += _candidate(reference, group, axes)
+        shown += _candidate(reference, group, axes, view)
     return shown
 
 
-def _candidate(record: TrialRecord, group: Group, axes: Axes) -> list[Candidate]:
+def _candidate(record: TrialRecord, group: Group, axes: Axes, view: StudyView) -> list[Candidate]:
     """Return the candidate; nothing where one of its places on the plane was not measured."""
-    metrics = record.metrics
+    metrics = view.metrics(record)
     x, y = measured(metrics, axes.x), measured(metrics, axes.y)
     if record.best_fidelity is None or x is None or y is None:
         return []
@@ -152,7 +152,7 @@ def _facts(candidate: Candidate, view: StudyView) -> list[str]:
 
 def _metric_lines(record: TrialRecord, view: StudyView) -> Iterator[str]:
     """Yield objectives first, then cost, then the parts of interference, each with its unit."""
-    metrics = record.metrics
+    metrics = view.metrics(record)
     objectives = [objective.name for objective in view.objectives]
     costs = [name for name in Cost.model_fields if name != "weight_bytes"]
     parts = [name for name in INTERFERENCE_METRICS if name in metrics]

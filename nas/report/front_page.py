@@ -181,11 +181,11 @@ def _tables(view: StudyView) -> str:
     """Return the front and, where networks were compared with it, the references; nothing for an empty one."""
     columns = _columns(view)
     front = [
-        f'<td class="number">{each.number}</td><td><code>{_text(each.arch_id)}</code></td>{_cells(each, columns)}'
+        f'<td class="number">{each.number}</td><td><code>{_text(each.arch_id)}</code></td>{_cells(each, columns, view)}'
         for each in view.front
     ]
     others = [
-        f"<td>{_text(each.name)}</td><td>{_text(view.standing(each))}</td>{_cells(each, columns)}"
+        f"<td>{_text(each.name)}</td><td>{_text(view.standing(each))}</td>{_cells(each, columns, view)}"
         for each in view.references
     ]
     trial, name = '<th scope="col" class="number">trial</th>', '<th scope="col">name</th>'
@@ -215,9 +215,9 @@ def _table(title: str, heads: str, rows: Sequence[str], columns: Sequence[str]) 
 """
 
 
-def _cells(record: TrialRecord, columns: Sequence[str]) -> str:
+def _cells(record: TrialRecord, columns: Sequence[str], view: StudyView) -> str:
     """Return the cells with the quantities and the architecture."""
-    metrics = record.metrics
+    metrics = view.metrics(record)
     numbers = "".join(
         f'<td class="number">{_text(quantity(name).number(measured(metrics, name)))}</td>' for name in columns
     )

@@ -11,7 +11,11 @@ Kind = Literal["count", "percent", "plain"]
 
 MINUS = "\N{MINUS SIGN}"
 NOT_MEASURED = "not measured"
-INTERFERENCE_METRICS = ("interference", "cross_talk", "excess_coherence", "redundancy", "channel_correlation")
+INTERFERENCE_METRICS = (
+    *("interference", "cross_talk", "excess_coherence", "class_overlap", "importance_weighted"),
+    *("redundancy", "channel_correlation", "superlinearity", "channel_kurtosis", "topk_drop"),
+    "activation_ratio",
+)
 
 _SUFFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -76,8 +80,14 @@ QUANTITIES: dict[str, Quantity] = {
     "interference": Quantity("interference"),
     "cross_talk": Quantity("cross-talk"),
     "excess_coherence": Quantity("excess coherence"),
+    "class_overlap": Quantity("class overlap"),
+    "importance_weighted": Quantity("importance-weighted interference"),
     "redundancy": Quantity("redundancy"),
     "channel_correlation": Quantity("channel correlation"),
+    "superlinearity": Quantity("superlinearity"),
+    "channel_kurtosis": Quantity("channel kurtosis"),
+    "topk_drop": Quantity("top-k drop"),
+    "activation_ratio": Quantity("activation ratio", "percent", "%", 1),
 }
 """Every quantity with a name of its own; others are shown under the name they were recorded with."""
 

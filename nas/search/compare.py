@@ -6,7 +6,7 @@ Their trials stand in an Optuna study of their own, so that nothing is proposed 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import AbstractContextManager
 from itertools import product
 
@@ -47,14 +47,26 @@ def scaled(references: Sequence[Reference], config: StudyConfig) -> tuple[Refere
 
 
 class Comparison:
-    """The trainings of some references, one for each seed. What it knows it keeps in the study's database."""
+    """The trainings of some networks, one for each seed. What it knows it keeps in the study's database.
 
-    def __init__(self, study: Study, references: Sequence[ReferenceRecord], seeds: int) -> None:
+    `suffix` says in which of its Optuna studies; `had` are trainings that the study has made elsewhere.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        references: Sequence[ReferenceRecord],
+        seeds: int,
+        *,
+        suffix: str = REFERENCES_SUFFIX,
+        had: Set[Key] = frozenset(),
+    ) -> None:
         self._study = study
-        self._wanted = {(each.key, seed): each for seed, each in product(range(seeds), references)}
+        keys = ((each, (each.key, seed)) for seed, each in product(range(seeds), references))
+        self._wanted = {key: each for each, key in keys if key not in had}
         self._tried: set[Key] = set()
         self._books = optuna.create_study(
-            storage=study.storage, study_name=study.name + REFERENCES_SUFFIX, direction="maximize", load_if_exists=True
+            storage=study.storage, study_name=study.name + suffix, direction="maximize", load_if_exists=True
         )
 
     @property

@@ -68,7 +68,7 @@ class TrainingEvaluator:
         batch = resize(fixed_batch(self.data.train, FIXED_BATCH, seed=0), fidelity.resolution).to(self.plan.device)
         images = Normaliser(self.data.mean, self.data.std)(batch.pixels)
         try:
-            report = measure(training.network, images, blocks=network.block_names)
+            report = measure(training.network, images, batch.labels, blocks=network.block_names)
         except InputError:  # a network without any 1x1: interference stays unmeasured, the accuracy counts
             return metrics
         return metrics | report.metrics()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
 import warnings
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
@@ -14,8 +15,9 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.budget import Budget
 from nas.errors import NasError
 from nas.feasibility import repair
-from nas.pareto import Direction
+from nas.pareto import Direction, Objective
 from nas.space import Gene, GeneValue, SearchSpace
+from nas.trust.composite import NAME as COMPOSITE
 from nas.value import derive_seed
 
 SAMPLED_ATTEMPTS = 4
@@ -32,6 +34,10 @@ def _tpe(seed: int) -> BaseSampler:
 
 
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {"tpe": _tpe, "random": lambda seed: RandomSampler(seed=seed)}
+
+
+MISSING: dict[Direction, float] = {"minimize": math.inf, "maximize": -math.inf}
+"""What Optuna is told of an objective that could not be measured: the worst there is."""
 
 
 class ExhaustedError(NasError):
@@ -54,10 +60,17 @@ def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
 
 
 class Mirror:
-    """A study copied into memory, where samplers can be asked without writing what is then repaired or dropped."""
+    """A study copied into memory, where samplers can be asked without writing what is then repaired or dropped.
 
-    def __init__(self, directions: Sequence[Direction]) -> None:
+    `told` gives what samplers hear of a trial that is complete, one value for each of `directions`; without it they
+    hear all that is stored.
+    """
+
+    def __init__(
+        self, directions: Sequence[Direction], told: Callable[[FrozenTrial], Sequence[float]] | None = None
+    ) -> None:
         self._study = optuna.create_study(directions=directions)
+        self._told = told or (lambda trial: trial.values)
         self._followed: set[int] = set()
         self._running: dict[int, int] = {}
 
@@ -68,10 +81,9 @@ class Mirror:
                 self._followed.add(trial.number)
                 if not trial.state.is_finished():
                     self._running[trial.number] = len(self._study.get_trials(deepcopy=False))
-                self._study.add_trial(_bare(trial))
+                self._study.add_trial(self._bare(trial))
             elif trial.state.is_finished() and trial.number in self._running:
-                values = trial.values if trial.state == TrialState.COMPLETE else None
-                self._study.tell(self._running.pop(trial.number), values, state=trial.state)
+                self._study.tell(self._running.pop(trial.number), self._values(trial), state=trial.state)
 
     def ask(self, sampler: BaseSampler, wanted: dict[str, BaseDistribution]) -> dict[str, GeneValue]:
         """Return what `sampler` suggests next."""
@@ -80,12 +92,31 @@ class Mirror:
         self._study.tell(trial, state=TrialState.FAIL)  # a suggestion is no trial
         return dict(trial.params)
 
+    def _values(self, trial: FrozenTrial) -> Sequence[float] | None:
+        return self._told(trial) if trial.state == TrialState.COMPLETE else None
 
-def _bare(trial: FrozenTrial) -> FrozenTrial:
-    """Return the trial without its attributes, which no sampler of ours reads."""
-    return optuna.trial.create_trial(
-        state=trial.state, values=trial.values, params=trial.params, distributions=trial.distributions
-    )
+    def _bare(self, trial: FrozenTrial) -> FrozenTrial:
+        """Return the trial without its attributes, which no sampler of ours reads."""
+        return optuna.trial.create_trial(
+            state=trial.state, values=self._values(trial), params=trial.params, distributions=trial.distributions
+        )
+
+
+def told(
+    trial: FrozenTrial,
+    *,
+    objectives: Sequence[Objective],
+    deciding: Sequence[Objective],
+    composites: Mapping[int, float] | None,
+) -> list[float]:
+    """Return what samplers hear of a complete trial, of which values of `objectives` are stored: those of `deciding`.
+
+    `composites` holds the refitted `interference` by trial number; None leaves the stored one.
+    """
+    stored = {objective.name: value for objective, value in zip(objectives, trial.values, strict=True)}
+    if composites is not None:
+        stored[COMPOSITE] = composites.get(trial.number, MISSING["minimize"])
+    return [stored[objective.name] for objective in deciding]
 
 
 def propose(

@@ -2,20 +2,21 @@
 
 A study is two Optuna studies: `NAME` holds one trial per candidate, told when its first rung is measured, so that a
 sampler compares like with like; `NAME/rungs` holds one trial per promotion. A finished Optuna trial cannot change, and
-later measurements must be able to join a candidate at any time. A third, `NAME/references`, is there once networks were
-compared with it (`nas.search.compare`); it is read here and takes no part in the search.
+later measurements must be able to join a candidate at any time. Two more may stand beside them: `NAME/references`, once
+networks were compared with the study (`nas.search.compare`), takes no part in the search; `NAME/fidelity`, candidates
+trained from further seeds (`nas.search.fidelity`), tells it which objectives may decide, and nothing else.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import threading
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Self
 
 import filelock
@@ -47,19 +48,19 @@ from nas.search.ledger import (
     StoredTrial,
     read_trials,
 )
-from nas.search.promotion import next_promotion
-from nas.search.proposals import Mirror, distributions, propose
+from nas.search.promotion import composite_values, next_promotion
+from nas.search.proposals import MISSING, Mirror, distributions, propose, told
 from nas.search.storage import HEARTBEAT_SECONDS, sqlite_path
 from nas.search.worker_id import is_gone, worker_id
 from nas.space import SearchSpace
 from nas.space_file import parse_space
+from nas.trust import gate
+from nas.trust.composite import NAME as COMPOSITE
 from nas.value import FrozenMap, derive_seed, explain
 from nas.view import StudyView
 
 CONFIG, BUDGET = "nas:config", "nas:n_trials"
-RUNGS_SUFFIX, REFERENCES_SUFFIX = "/rungs", "/references"
-MISSING = {"minimize": math.inf, "maximize": -math.inf}
-"""What Optuna is told of an objective that could not be measured: the worst there is."""
+RUNGS_SUFFIX, REFERENCES_SUFFIX, FIDELITY_SUFFIX = "/rungs", "/references", "/fidelity"
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ class Study:
         self.space: SearchSpace = replace(space, target=config.target)
         self.objectives = pareto.objectives(config.objectives)
         self._main, self._rungs, self._storage = main, rungs, storage
-        self._mirror = Mirror([objective.direction for objective in self.objectives])
+        self._decided: tuple[tuple[int, ...], tuple[pareto.Objective, ...]] = (), self.objectives
+        self._mirrored: tuple[object, Mirror] | None = None
 
     @classmethod
     def create(cls, storage: RDBStorage, config: StudyConfig, n_trials: int) -> Self:
@@ -128,7 +130,7 @@ class Study:
 
     def records(self) -> tuple[TrialRecord, ...]:
         """Return what is known of every trial, in the order of their numbers, each with all its measurements."""
-        return _records(self._trials(), self._promotions())
+        return _records(self._trials(), self._promotions(), self._repeats())
 
     def references(self) -> tuple[ReferenceRecord, ...]:
         """Return what is known of the references that were compared with the study."""
@@ -156,7 +158,8 @@ class Study:
             if any(trial.state == TrialState.RUNNING for trial in (*trials, *promotions)):
                 self._reap()
                 trials, promotions = self._trials(), self._promotions()
-            return self._promote(trials, promotions) or self._propose(trials, accept)
+            deciding = self._deciding(trials, promotions)
+            return self._promote(trials, promotions, deciding) or self._propose(trials, deciding, accept)
 
     def finish(self, job: Job, measurement: Measurement) -> None:
         """Write the measurement of a job; a diverged one is PRUNED for Optuna, so that samplers learn from it."""
@@ -200,6 +203,9 @@ class Study:
     def _promotions(self) -> list[StoredTrial]:
         return read_trials(self._storage, self._rungs.study_name)
 
+    def _repeats(self) -> list[StoredTrial]:
+        return read_trials(self._storage, self.name + FIDELITY_SUFFIX)
+
     def _values(self, metrics: dict[str, float]) -> list[float]:
         return [float(metrics.get(objective.name, MISSING[objective.direction])) for objective in self.objectives]
 
@@ -230,22 +236,37 @@ class Study:
             for study in (self._main, self._rungs):
                 optuna.storages.fail_stale_trials(study)
 
-    def _promote(self, trials: list[StoredTrial], promotions: list[StoredTrial]) -> Job | None:
-        records = _records(trials, promotions)
+    def _deciding(self, trials: list[StoredTrial], promotions: list[StoredTrial]) -> tuple[pareto.Objective, ...]:
+        """Return the objectives that may decide; the verdict is kept until there is another measurement."""
+        repeats = self._repeats()
+        known = tuple(sum(MEASUREMENT in each.attributes for each in some) for some in (trials, promotions, repeats))
+        if known != self._decided[0]:
+            records = _records(trials, promotions, repeats) if repeats else ()
+            self._decided = known, gate.deciding(self.objectives, gate.verdicts(self.config, records))
+        return self._decided[1]
+
+    def _promote(
+        self, trials: list[StoredTrial], promotions: list[StoredTrial], deciding: Sequence[pareto.Objective]
+    ) -> Job | None:
+        records = _records(trials, promotions)  # without further seeds: all are ranked by their own training
         claimed = frozenset(trial.promotes for trial in promotions if trial.counts)
-        chosen = next_promotion(records, claimed, self.config.fidelities, self.objectives, self.config.reduction)
+        chosen = next_promotion(records, claimed, self.config.fidelities, deciding, self.config.reduction)
         if chosen is None:
             return None
         number, rung = chosen
         candidate = next(record.candidate for record in records if record.number == number)
         return self._start(self._rungs, candidate, rung, promotes=chosen)
 
-    def _propose(self, trials: list[StoredTrial], accept: Callable[[Architecture], object]) -> Job | None:
+    def _propose(
+        self,
+        trials: list[StoredTrial],
+        deciding: Sequence[pareto.Objective],
+        accept: Callable[[Architecture], object],
+    ) -> Job | None:
         if sum(trial.counts for trial in trials) >= self.n_trials:
             return None
-        self._mirror.follow(self._main.get_trials(deepcopy=False))
         genotype = propose(
-            self._mirror,
+            self._mirror(trials, deciding),
             self.space,
             self.config.budget,
             sampler=self.config.sampler,
@@ -257,6 +278,17 @@ class Study:
         cost = genotype_cost(self.space, genotype)
         candidate = Candidate(number=len(trials), genotype=FrozenMap(genotype), architecture=architecture, cost=cost)
         return self._start(self._main, candidate, 0)
+
+    def _mirror(self, trials: list[StoredTrial], deciding: Sequence[pareto.Objective]) -> Mirror:
+        """Return what samplers see: of every trial the objectives that may decide, the composite as it is now."""
+        names = tuple(objective.name for objective in deciding)
+        first = self.config.fidelities[0]
+        refitted = composite_values(_records(trials, []), first) if COMPOSITE in names else None
+        if self._mirrored is None or self._mirrored[0] != (names, refitted):
+            hears = partial(told, objectives=self.objectives, deciding=deciding, composites=refitted)
+            self._mirrored = (names, refitted), Mirror([objective.direction for objective in deciding], hears)
+        self._mirrored[1].follow(self._main.get_trials(deepcopy=False))
+        return self._mirrored[1]
 
     def _start(
         self, study: optuna.Study, candidate: Candidate, rung: int, promotes: tuple[int, int] | None = None
@@ -322,17 +354,23 @@ def _read_config(name: str, text: str) -> StudyConfig:
         raise StudyError(f"study {name!r}: its configuration cannot be read: {explain(error)}") from None
 
 
-def _records(trials: list[StoredTrial], promotions: list[StoredTrial]) -> tuple[TrialRecord, ...]:
-    """Return the records of the candidates that count, each with what its promotions gave."""
+def _records(
+    trials: list[StoredTrial], promotions: list[StoredTrial], repeats: Sequence[StoredTrial] = ()
+) -> tuple[TrialRecord, ...]:
+    """Return the records of the candidates that count, each with what its promotions and further seeds gave."""
     promoted: dict[int, list[StoredTrial]] = defaultdict(list)
     for trial in promotions:
         promoted[trial.promotes[0]].append(trial)
-    return tuple(_record(trial, promoted[trial.number]) for trial in trials if trial.counts)
+    repeated: dict[int, list[Measurement]] = defaultdict(list)
+    for trial in repeats:
+        if trial.measurement is not None and not trial.measurement.diverged:  # what the trial itself came to, stands
+            repeated[trial.reference.number].append(trial.measurement)
+    return tuple(_record(trial, promoted[trial.number], repeated[trial.number]) for trial in trials if trial.counts)
 
 
-def _record(trial: StoredTrial, promotions: list[StoredTrial]) -> TrialRecord:
+def _record(trial: StoredTrial, promotions: list[StoredTrial], repeated: list[Measurement]) -> TrialRecord:
     """Return the record of a candidate: what its own trial and those of its promotions gave, or why one did not."""
     attempts = (trial, *promotions)
     measurements = tuple(each.measurement for each in attempts if each.measurement is not None)
     error = next((each.error for each in attempts if each.error), "")
-    return TrialRecord.model_construct(**dict(trial.candidate), measurements=measurements, error=error)
+    return TrialRecord.model_construct(**dict(trial.candidate), measurements=(*measurements, *repeated), error=error)

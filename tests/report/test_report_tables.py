@@ -33,6 +33,14 @@ def test_a_row_holds_cost_metrics_fidelity_and_genes(view: StudyView) -> None:
     assert row["architecture"] == record.architecture.words()
 
 
+def test_a_row_shows_the_refitted_composite_beside_the_raw_parts(view: StudyView) -> None:
+    record, row = view.records[1], rows(view.records, view)[1]
+    assert row["interference"] == view.metrics(record)["interference"] != record.metrics["interference"]
+    assert row["cross_talk"] == record.metrics["cross_talk"]
+    unmeasured = rows(view.records, view)[3]
+    assert (unmeasured["interference"], unmeasured["cross_talk"]) == (None, None)
+
+
 def test_what_was_not_measured_is_none(view: StudyView) -> None:
     running = rows(view.records, view)[-1]
     assert running["status"] == "running"

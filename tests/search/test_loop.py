@@ -75,6 +75,18 @@ def test_no_network_is_evaluated_twice_on_a_rung(make_study: MakeStudy, sampler:
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
+def test_interference_without_a_weight_steers_nothing(make_study: MakeStudy, sampler: str) -> None:
+    asked = ("val_accuracy", "params", "interference")
+    with_it, without = (make_study(20, name=str(count), sampler=sampler, objectives=asked[:count]) for count in (3, 2))
+    for study in (with_it, without):
+        run(study, FakeEvaluator(), accept_all)
+    assert with_it.records() == without.records()
+    assert with_it.view().front == without.view().front
+    stored = with_it._main.get_trials(deepcopy=False)[0].values
+    assert stored[2] == with_it.records()[0].measurements[0].metrics["interference"]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_over_cap_candidate_is_not_evaluated(make_study: MakeStudy, sampler: str) -> None:
     study, evaluator = make_study(16, sampler=sampler), FakeEvaluator()
     run(study, evaluator, accept_all)

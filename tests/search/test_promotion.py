@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nas.pareto import objectives
 from nas.records import Fidelity, TrialRecord
-from nas.search.promotion import metrics_at, next_promotion, ranking
+from nas.search.promotion import composite_values, metrics_at, next_promotion, ranking
 from tests.core.examples import HIGH, LOW, diverged, measurement, record
 
 TOP = Fidelity(epochs=16, resolution=8)
@@ -106,6 +106,25 @@ def test_nobody_is_ranked_before_who_dominates_it(values: list[tuple[int, int]])
 def test_a_quantity_that_was_not_measured_ranks_last() -> None:
     points = {0: {"params": 5.0}, 1: {"params": 5.0, "val_accuracy": 0.1}}
     assert ranking(points, TWO) == [1, 0]
+
+
+def test_interference_is_ranked_by_the_composite_of_the_rung() -> None:
+    """Cross-talk follows accuracy on a line, but for trial 5, which lies far below it."""
+    talk = [0.1 * i + 0.01 * (-1) ** i - 2 * (i == 5) for i in range(10)]
+    records = [
+        record(measurement(i / 10, cross_talk=t, excess_coherence=t, val_loss=1 - i / 10, interference=0.0), number=i)
+        for i, t in enumerate(talk)
+    ]
+    chosen = next_promotion(records, frozenset(), (LOW, HIGH), objectives(("interference",)), 10)
+    assert chosen == (5, 1)
+    values = composite_values(records, LOW)
+    assert min(values, key=values.__getitem__) == 5
+
+
+def test_few_records_are_ranked_by_their_plain_composite() -> None:
+    records = [record(measurement(0.5, interference=value), number=i) for i, value in enumerate((0.3, 0.1, 0.2))]
+    assert composite_values(records, LOW) is None
+    assert next_promotion(records, frozenset(), (LOW, HIGH), objectives(("interference",)), 2) == (1, 1)
 
 
 def test_nothing_is_ranked_in_no_order() -> None:

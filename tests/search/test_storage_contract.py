@@ -11,9 +11,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import StudyError
 from nas.records import SCHEMA_VERSION, Epoch, Measurement, Status
+from nas.search.compare import compare
+from nas.search.fidelity import repeats, sample
 from nas.search.study import CONFIG, Study, study_names
 from tests.core.examples import HIGH, LOW, config, diverged, measurement
-from tests.search.fakes import accept_all
+from tests.search.fakes import FakeEvaluator, accept_all
 
 Open = Callable[[], RDBStorage]
 
@@ -132,6 +134,17 @@ def test_a_promotion_joins_its_candidate(study: Study, open_again: Open) -> None
     assert record.status(study.config.fidelities) is Status.EVALUATED
 
 
+def test_further_seeds_join_their_candidate(study: Study, open_again: Open) -> None:
+    finish_two(study)
+    compare(repeats(study, sample(study, 2), 2), FakeEvaluator(), accept_all)
+    again = Study.open(open_again(), study.name)
+    for record in again.records():
+        assert [made.fidelity for made in record.measurements] == [LOW, HIGH, HIGH]
+        assert len({made.seed for made in record.measurements}) == 3
+    assert repeats(again, sample(again, 2), 2).left() == 0
+    assert again.claim(accept_all).rung == 1  # the search itself goes on as if nothing had happened
+
+
 def test_a_promotion_trains_with_the_seed_of_its_candidate(study: Study) -> None:
     first, second = study.claim(accept_all), study.claim(accept_all)
     study.finish(first, measurement(0.9))
@@ -157,9 +170,9 @@ def test_an_objective_that_was_not_measured_is_the_worst_for_the_sampler(storage
 
 
 def test_the_search_goes_on_with_objectives_that_were_not_measured(storage: RDBStorage, name: str) -> None:
-    study = Study.create(storage, config(name=name, fidelities=(LOW,), objectives=("val_accuracy", "interference")), 14)
+    study = Study.create(storage, config(name=name, fidelities=(LOW,), objectives=("val_accuracy", "val_loss")), 14)
     for i in range(14):
-        study.finish(study.claim(accept_all), measurement(i / 14, **{"interference": i} if i % 2 else {}))
+        study.finish(study.claim(accept_all), measurement(i / 14, **{"val_loss": i} if i % 2 else {}))
     assert {record.number for record in study.view().front} == {1, 3, 5, 7, 9, 11, 13}
 
 

@@ -1,0 +1,86 @@
+"""Candidates of a study trained at its top rung from further seeds: what is missing to say which scores to trust.
+
+The trainings stand in an Optuna study of their own and join the records as further measurements. The search looks at
+them for one thing alone: which of its objectives may decide (`nas.trust`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from nas.records import Fidelity, ReferenceRecord, Status, StudyConfig, TrialRecord
+from nas.search.compare import Comparison
+from nas.search.study import FIDELITY_SUFFIX, Study
+from nas.trust.networks import ACCURACY, Network, fullest_bin, networks
+from nas.value import derive_seed
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The networks to train, all of one size bin, in the order of their numbers; `available` is how many it holds."""
+
+    size_bin: int | None
+    records: tuple[TrialRecord, ...]
+    available: int
+
+
+def repeats(study: Study, sample: Sample, seeds: int) -> Comparison:
+    """Return the trainings of a sample, from so many seeds each; a candidate's own one at the top rung is its first.
+
+    Kept, resumed and shared between processes as those of references are.
+    """
+    config = study.config
+    networks = tuple(map(_named, sample.records))
+    own = (_is_measured(each, config.fidelities[-1], _own_seed(each, config)) for each in sample.records)
+    had = {(network.key, 0) for network, is_there in zip(networks, own, strict=True) if is_there}
+    return Comparison(study, networks, seeds, suffix=FIDELITY_SUFFIX, had=had)
+
+
+def sample(study: Study, count: int) -> Sample:
+    """Return up to `count` networks of the size bin with the most candidates, evenly over their first-rung accuracy.
+
+    The bin is ranked by that accuracy and cut into as many parts as networks are wanted; each part gives the network
+    with the most further seeds, of equals the one that the study's seed draws. So a sample that was begun goes on.
+    """
+    config = study.config
+    records = {each.number: each for each in study.records() if _is_sound(each, config)}
+    found = networks(config, records.values())
+    size_bin = fullest_bin(found)
+    members = sorted((each for each in found if each.size_bin == size_bin), key=_rank)
+    parts = min(count, len(members))
+    cuts = [len(members) * i // max(1, parts) for i in range(parts + 1)]
+    preferred = {each.number: _preference(records[each.number], config) for each in members}
+    chosen = [
+        min((each.number for each in members[low:high]), key=lambda number: preferred[number])
+        for low, high in pairwise(cuts)
+    ]
+    return Sample(size_bin, tuple(records[number] for number in sorted(chosen)), len(members))
+
+
+def _is_sound(record: TrialRecord, config: StudyConfig) -> bool:
+    return record.status(config.fidelities) in {Status.EVALUATED, Status.STOPPED_EARLY}
+
+
+def _rank(network: Network) -> tuple[float, int]:
+    return network.scores[ACCURACY], network.number
+
+
+def _preference(record: TrialRecord, config: StudyConfig) -> tuple[int, int]:
+    """Return what the choice within a part goes by, the least first: most further seeds, then the draw."""
+    top, own = config.fidelities[-1], _own_seed(record, config)
+    further = {each.seed for each in record.measurements if each.fidelity == top} - {own}
+    return -len(further), derive_seed(config.seed, record.number, "fidelity")
+
+
+def _own_seed(record: TrialRecord, config: StudyConfig) -> int:
+    return derive_seed(config.seed, record.number, "train")
+
+
+def _is_measured(record: TrialRecord, fidelity: Fidelity, seed: int) -> bool:
+    return any(each.fidelity == fidelity and each.seed == seed for each in record.measurements)
+
+
+def _named(record: TrialRecord) -> ReferenceRecord:
+    """Return a candidate under a name, as the books of a comparison keep their networks."""
+    return ReferenceRecord(name=f"trial {record.number}", **dict(record.candidate))

@@ -1,0 +1,51 @@
+"""What is known of a network at one fidelity, as plain numbers: its size, its depth and the means over its seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import fmean
+
+from nas.architecture import Architecture
+from nas.records import Fidelity, Measurement, TrialRecord
+from nas.value import FrozenMap
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A network measured at one fidelity. `depth` counts its blocks, `seeds` its trainings that did not diverge."""
+
+    number: int
+    params: int
+    depth: int
+    metrics: FrozenMap[float]
+    seeds: int = 1
+
+
+def measured_at(record: TrialRecord, fidelity: Fidelity | None) -> Measured | None:
+    """Return a record at one fidelity, cost among its metrics; None where no training of it came to an end there."""
+    found = tuple(each for each in record.measurements if each.fidelity == fidelity and not each.diverged)
+    if not found:
+        return None
+    costs = {name: float(value) for name, value in record.cost.model_dump().items()}
+    metrics = FrozenMap(costs | _means(found))
+    seeds = len({each.seed for each in found})
+    return Measured(record.number, record.cost.params, depth(record.architecture), metrics, seeds)
+
+
+def all_measured_at(records: Iterable[TrialRecord], fidelity: Fidelity | None) -> tuple[Measured, ...]:
+    """Return the records that were measured at one fidelity, in the order of their numbers."""
+    found = (measured_at(record, fidelity) for record in records)
+    return tuple(sorted((each for each in found if each is not None), key=lambda each: each.number))
+
+
+def depth(architecture: Architecture) -> int:
+    """Return the number of blocks."""
+    return sum(len(stage.blocks) for stage in architecture.stages)
+
+
+def _means(measurements: tuple[Measurement, ...]) -> dict[str, float]:
+    if len(measurements) == 1:
+        return dict(measurements[0].metrics)
+    names = dict.fromkeys(name for each in measurements for name in each.metrics)
+    return {name: fmean(each.metrics[name] for each in measurements if name in each.metrics) for name in names}
