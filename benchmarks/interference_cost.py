@@ -1,9 +1,14 @@
 """What does it cost to measure interference, and to suppress it, against the training it goes with?
 
     python benchmarks/interference_cost.py measuring [--repeats 7]
+    python benchmarks/interference_cost.py suppressing [--repeats 7]
 
 `measuring`: a network of 1M parameters on 256 images of 32 px. All metrics, gradients and `topk_drop` included, against
 one epoch of plain training on 2,000 such images; those that need no labels against forward passes of the 256 images.
+
+`suppressing`: training steps at batch 128 with a penalty against the same without, for that network and for one of 16k
+parameters at 8 px, where a step is so short that a fixed cost shows.
+
 Everything is timed in one process on one thread, in turn in each repeat; the figures are medians. Each part writes its
 own key of `benchmarks/results/interference_cost.json`.
 """
@@ -14,6 +19,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,10 +28,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas.architecture import Task
+from nas.architecture import Architecture, Stage, Stem, Task
+from nas.blocks import Block
 from nas.budget import Budget, cost
 from nas.interference import measure
+from nas.interference.suppression import REFRESH, Suppressor
 from nas.network.build import Network, build
+from nas.records import Suppression
 from nas.references import reference
 from nas.results import environment, write_whole
 from nas.scaling import scale
@@ -39,6 +48,20 @@ TARGET = Task(num_classes=10, resolution=32)
 CAP = Budget(params=1_000_000)
 MEASURED_IMAGES, TRAINED_IMAGES, BATCH = 256, 2_000, 128
 MOST_EPOCHS, MOST_FORWARD_PASSES = 1.2, 3.0
+
+TINY_TARGET = Task(num_classes=10, in_channels=1, resolution=8)
+INVERTED = (Block(family="inverted", expansion=4),) * 2
+TINY = Architecture(
+    stem=Stem(width=16, stride=1),
+    stages=(Stage(width=16, stride=1, blocks=INVERTED), Stage(width=24, stride=2, blocks=INVERTED)),
+)
+SUPPRESSIONS = {
+    "default": Suppression(),
+    "full": Suppression(interference="full"),
+    "all maps": Suppression(layers="all"),
+    "steered": Suppression(target=0.02),
+}
+MOST_OVERHEAD = 0.1
 
 
 def subject() -> tuple[Network, int]:
@@ -125,7 +148,46 @@ def measuring(repeats: int) -> dict[str, Any]:
     }
 
 
-PARTS: dict[str, Callable[[int], dict[str, Any]]] = {"measuring": measuring}
+class Steps:
+    """As many training steps as lie between two looks of a suppressor, with it or without."""
+
+    def __init__(self, architecture: Architecture, task: Task, how: Suppression | None) -> None:
+        self.network = build(architecture, task).train()
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-3, fused=True)
+        generator = torch.Generator().manual_seed(0)
+        self.images = torch.randn(BATCH, task.in_channels, task.resolution, task.resolution, generator=generator)
+        self.labels = torch.randint(task.num_classes, (BATCH,), generator=generator)
+        self.suppressor = None if how is None else Suppressor(self.network, how, steps=10**6, seed=0)
+
+    def __call__(self) -> None:
+        for _ in range(REFRESH):
+            with nullcontext() if self.suppressor is None else self.suppressor.watching():
+                F.cross_entropy(self.network(self.images), self.labels).backward()
+            if self.suppressor is not None:
+                self.suppressor.step()
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+
+
+def suppressing(repeats: int) -> dict[str, Any]:
+    """Time training steps with a penalty against those without; print the overheads."""
+    large = scale(reference(SUBJECT).architecture, TARGET, CAP, by="width")
+    found: dict[str, Any] = {"batch": BATCH, "steps timed together": REFRESH}
+    for name, architecture, task in (("tiny", TINY, TINY_TARGET), (SUBJECT, large, TARGET)):
+        parts = {"without": Steps(architecture, task, None)}
+        parts |= {kind: Steps(architecture, task, how) for kind, how in SUPPRESSIONS.items()}
+        seconds = medians(dict(parts), repeats)
+        without = seconds["without"]["median seconds"]
+        overhead = {kind: round(seconds[kind]["median seconds"] / without - 1, 4) for kind in SUPPRESSIONS}
+        print(f"{name}: {without / REFRESH:.4f} s a step; with a penalty (at most {MOST_OVERHEAD:+.0%}):")
+        for kind, share in overhead.items():
+            print(f"  {kind:10} {share:+.1%}")
+        params = cost(architecture, task).params
+        found[name] = {"params": params, "seconds": seconds, "overhead": overhead}
+    return found
+
+
+PARTS: dict[str, Callable[[int], dict[str, Any]]] = {"measuring": measuring, "suppressing": suppressing}
 
 
 def main() -> None:

@@ -114,6 +114,7 @@ class Look:
     full: bool
     seen: dict[str, Seen] = field(default_factory=dict)
     _by_result: dict[int, Seen] = field(default_factory=dict)
+    _index: dict[torch.Size, tuple[Tensor, ...]] = field(default_factory=dict)
 
     def attach(self, network: nn.Module, maps: dict[str, nn.Conv2d | nn.Linear]) -> Iterator[RemovableHandle]:
         """Register the hooks one by one and yield their handles."""
@@ -139,7 +140,7 @@ class Look:
             values = _rows_of(module, activity.detach())
             if name in self.seen or not _is_map(values, max(module.weight.shape[:2])):
                 return
-            index = self.positions.draw(values.shape[:-1], values.device)
+            index = self._index_of(values)
             rows = values[index].double()
             squares = rows.T @ rows if self.full else rows.square().sum(0)
             seen = Seen(module, weakref.ref(result), result._version, len(rows), rows.sum(0), squares)
@@ -148,6 +149,13 @@ class Look:
                 activity.register_hook(_use_hook(seen, rows, index))
 
         return hook
+
+    def _index_of(self, values: Tensor) -> tuple[Tensor, ...]:
+        """Return which rows of a map to take; maps of one size give the same positions."""
+        leading = values.shape[:-1]
+        if leading not in self._index:
+            self._index[leading] = self.positions.draw(leading, values.device)
+        return self._index[leading]
 
     def _norm_hook(self, norm: Any, args: Args, kwargs: Kwargs) -> None:
         """Note `norm` as that of the map whose untouched result it is given, if there is one."""

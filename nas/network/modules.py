@@ -49,7 +49,11 @@ class ReLUSquared(nn.Module):
 
 
 class SoLU(nn.Module):
-    """x * softmax(x) over channels, then a channel LayerNorm (Elhage et al. 2022, Softmax Linear Units)."""
+    """x * softmax(x) over channels, then a channel LayerNorm (Elhage et al. 2022, Softmax Linear Units).
+
+    The norm has a learned scale and shift and an eps of 1e-5: the products shrink with the number of channels, and from
+    about a thousand on, at unit variance, what it gives is damped.
+    """
 
     def __init__(self, width: int) -> None:
         """Normalise `width` channels."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from nas.errors import InputError, unknown
@@ -31,6 +32,8 @@ class SearchRequest:
     target: str | None = None
     seed: int | None = None
     device: str | None = None
+    suppress: float | None = None
+    suppress_to: float | None = None
     download: bool = False
     skip_broken: bool = False
 
@@ -42,6 +45,10 @@ class SearchRequest:
                 raise InputError(f"--{name} must be at least {least}, got {value}")
         if self.train_fraction is not None and not 0 < self.train_fraction <= 1:
             raise InputError(f"--train-fraction must be above 0 and at most 1, got {self.train_fraction}")
+        if self.suppress is not None and not 0 < self.suppress < inf:
+            raise InputError(f"--suppress must be a number above 0, got {self.suppress}")
+        if self.suppress_to is not None and not 0 <= self.suppress_to < 1:
+            raise InputError(f"--suppress-to must be at least 0 and below 1, got {self.suppress_to}")
         if self.target is not None and self.target not in TARGETS:
             raise InputError(unknown("target", self.target, TARGETS))
 

@@ -17,7 +17,7 @@ from nas.data.load import load_dataset
 from nas.data.spec import DataSpec
 from nas.errors import InputError, StudyError, unknown
 from nas.feasibility import Preflight, preflight, repair
-from nas.records import StudyConfig
+from nas.records import StudyConfig, Suppression
 from nas.results import StudyFolder
 from nas.search.evaluator import TrainingEvaluator
 from nas.search.proposals import SAMPLERS
@@ -97,7 +97,7 @@ def _create(request: SearchRequest, url: str, folder: StudyFolder, tell: Callabl
     epochs = request.epochs or DEFAULT_EPOCHS
     fraction = request.train_fraction or min(1.0, PROXY_IMAGES / len(data.train))
     fidelities = rungs(epochs, data.resolution, round(fraction, 4))
-    recipe = default_recipe(data)
+    recipe = default_recipe(data, _suppression(request))
     typical = _typical(space, budget, seed)
     folder.prepare()
     tell("measuring how training runs fastest here")
@@ -162,8 +162,10 @@ def _refuse_changes(request: SearchRequest, study: Study) -> None:
         "resolution": request.resolution,
         "sampler": request.sampler,
         "device": request.device,
+        "suppress": request.suppress,
+        "suppress-to": request.suppress_to,
     }
-    top = config.fidelities[-1]
+    top, suppression = config.fidelities[-1], config.recipe.suppression
     has = {
         "space": config.space_text,
         "cap": config.budget.params,
@@ -174,6 +176,8 @@ def _refuse_changes(request: SearchRequest, study: Study) -> None:
         "resolution": top.resolution,
         "sampler": config.sampler,
         "device": config.plan.device,
+        "suppress": None if suppression is None else suppression.strength,
+        "suppress-to": None if suppression is None else suppression.target,
     }
     for field, value in asked.items():
         if value is not None:
@@ -193,7 +197,16 @@ def _in_words(target: Target) -> str:
     return f"{target.num_classes} classes, {target.in_channels}x{target.resolution}x{target.resolution} images"
 
 
+def _suppression(request: SearchRequest) -> Suppression | None:
+    if request.suppress is None and request.suppress_to is None:
+        return None
+    default = Suppression(target=request.suppress_to)
+    return default if request.suppress is None else default.model_copy(update={"strength": request.suppress})
+
+
 def _shown(value: object) -> str:
+    if value is None:
+        return "none"
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nas.data.images import Dataset
-from nas.records import Fidelity, Recipe
+from nas.records import Fidelity, Recipe, Suppression
 
 STEPS_AN_EPOCH = 16
 """Small data gets smaller batches, so that an epoch has at least this many steps."""
@@ -12,14 +12,15 @@ CHEAPER = 3
 """How many times longer the top rung is than the one below it."""
 
 
-def default_recipe(data: Dataset) -> Recipe:
+def default_recipe(data: Dataset, suppression: Suppression | None = None) -> Recipe:
     """Return the proxy recipe of a data set: batch size from its size, shifts from its side, flips where they keep a
-    label.
+    label; interference is suppressed only if asked for.
     """
     batch_size = 128
     while batch_size > 16 and len(data.train) // batch_size < STEPS_AN_EPOCH:
         batch_size //= 2
-    return Recipe(batch_size=batch_size, crop_padding=data.resolution // 8, mirror=data.mirror)
+    padding = data.resolution // 8
+    return Recipe(batch_size=batch_size, crop_padding=padding, mirror=data.mirror, suppression=suppression)
 
 
 def rungs(epochs: int, resolution: int, train_fraction: float = 1.0) -> tuple[Fidelity, ...]:

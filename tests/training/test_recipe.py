@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from nas.data.images import Dataset, Images
-from nas.records import Fidelity
+from nas.records import Fidelity, Suppression
 from nas.training.recipe import STEPS_AN_EPOCH, default_recipe, rungs
 
 
@@ -43,3 +44,17 @@ def test_a_search_has_a_cheap_rung_and_a_full_one(epochs: int) -> None:
 
 def test_one_epoch_is_one_rung() -> None:
     assert rungs(1, 8) == (Fidelity(epochs=1, resolution=8),)
+
+
+def test_a_recipe_suppresses_only_if_asked() -> None:
+    assert default_recipe(data(500)).suppression is None
+    asked = default_recipe(data(500), Suppression(target=0.1))
+    assert asked == default_recipe(data(500)).model_copy(update={"suppression": Suppression(target=0.1)})
+
+
+@pytest.mark.parametrize(
+    "fields", [{"strength": 0}, {"target": -0.1}, {"target": 1}, {"kind": "other"}, {"layers": "some"}, {"rate": 1}]
+)
+def test_a_suppression_that_cannot_be_is_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Suppression.model_validate(fields)
