@@ -19,8 +19,10 @@ app = typer.Typer(
 )
 spaces = typer.Typer(help="The search spaces: list, show, lint.", no_args_is_help=True, rich_markup_mode=None)
 bench = typer.Typer(help="Measurements on this machine.", no_args_is_help=True, rich_markup_mode=None)
+probe = typer.Typer(help="Trainings that say something of one network.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(spaces, name="spaces")
 app.add_typer(bench, name="bench")
+app.add_typer(probe, name="probe")
 
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder of all studies.")]
 Storage = Annotated[
@@ -30,6 +32,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study.")]
 Classes = Annotated[int | None, typer.Option(metavar="N", min=2, help="Number of classes. [default: its own]")]
 Resolution = Annotated[int | None, typer.Option(metavar="PIXELS", min=1, help="Side of the images. [default: its own]")]
+Data = Annotated[
+    str | None,
+    typer.Option(metavar="KIND[:PATH]", help="Images, as `nas search --data` has them. [default: the study's]"),
+]
+Side = Annotated[
+    int | None, typer.Option(metavar="PIXELS", min=1, help="Side of the images. [default: the study's, or theirs]")
+]
+Download = Annotated[bool, typer.Option("--download", help="Fetch a published data set that is missing.")]
+SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that do not decode.")]
 Cap = Annotated[str | None, typer.Option("--cap", metavar="COUNT", help="Most parameters, such as 1.5M or 100k.")]
 
 DEFAULT_RESULTS = Path("results")
@@ -106,6 +117,14 @@ def search(
     sampler: Annotated[str | None, typer.Option(metavar="tpe|random", help="What proposes. [default: tpe]")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of the study. [default: 0]")] = None,
     device: Annotated[str | None, typer.Option(metavar="cpu|cuda", help="Where to train. [default: cpu]")] = None,
+    suppress: Annotated[
+        float | None,
+        typer.Option(metavar="LAMBDA", help="Train with interference penalised, this strongly; 1 is moderate."),
+    ] = None,
+    suppress_to: Annotated[
+        float | None,
+        typer.Option(metavar="TARGET", help="Penalise interference until its excess is at most this, such as 0.02."),
+    ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch a published data set that is missing.")] = False,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave out images that do not decode.")] = False,
     results: Results = DEFAULT_RESULTS,
@@ -132,6 +151,8 @@ def search(
         sampler=sampler,
         seed=seed,
         device=device,
+        suppress=suppress,
+        suppress_to=suppress_to,
         download=download,
         skip_broken=skip_broken,
     )
@@ -235,6 +256,89 @@ def compare(
 
     names = [name.strip() for name in references.split(",") if name.strip()]
     compare_command(study, names, seeds, results, storage, as_json=as_json)
+
+
+@app.command()
+def fidelity(
+    study: StudyName,
+    networks: Annotated[int, typer.Option(metavar="N", min=1, help="Networks to train, all of one size bin.")] = 30,
+    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Trainings of each at the top rung.")] = 3,
+    no_training: Annotated[bool, typer.Option("--no-training", help="Only read what was trained.")] = False,
+    results: Results = DEFAULT_RESULTS,
+    storage: Storage = None,
+    as_json: Json = False,
+) -> None:
+    """Train what is missing to say how well each score orders a study's networks, and if interference may decide."""
+    from nas.cli.fidelity import FidelityRequest, fidelity_command
+
+    request = FidelityRequest(networks=networks, seeds=seeds, training=not no_training)
+    fidelity_command(study, request, results, storage, as_json=as_json)
+
+
+@app.command()
+def inspect(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="NETWORK",
+            help="FILE of an architecture, as `nas scale --out` writes it, STUDY:TRIAL, reference:NAME, "
+            "timm:NAME or torchvision:NAME. Libraries' networks are built untrained; grey images become RGB for them.",
+        ),
+    ],
+    data: Data = None,
+    weights: Annotated[Path | None, typer.Option(metavar="FILE", help="Trained weights, safetensors.")] = None,
+    train: Annotated[
+        int | None, typer.Option(metavar="EPOCHS", min=1, help="Train it first. [default: measured as it starts]")
+    ] = None,
+    projection: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A 1x1 map to look into. [default: none; a page starts with the first]"),
+    ] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with figures.")] = None,
+    images: Annotated[int, typer.Option(metavar="N", min=2, help="Most images of the batch to measure on.")] = 256,
+    resolution: Side = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of weights, images and training.")] = 0,
+    download: Download = False,
+    skip_broken: SkipBroken = False,
+    results: Results = DEFAULT_RESULTS,
+    storage: Storage = None,
+    as_json: Json = False,
+) -> None:
+    """Measure how much the channels of one network interfere, map by map and block by block, against chance."""
+    from nas.cli.inspect import InspectRequest, inspect_command
+    from nas.cli.subject import NetworkRequest
+
+    subject = NetworkRequest(
+        network, data, resolution, seed, results=results, storage=storage, download=download, skip_broken=skip_broken
+    )
+    request = InspectRequest(subject, weights=weights, train=train, images=images, projection=projection, html=html)
+    inspect_command(request, as_json=as_json)
+
+
+@probe.command("solu")
+def probe_solu(
+    network: Annotated[str, typer.Argument(metavar="NETWORK", help="FILE, STUDY:TRIAL or reference:NAME.")],
+    data: Data = None,
+    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Trainings of each of the two.")] = 3,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Epochs of a training. [default: the study's, or 6]")
+    ] = None,
+    resolution: Side = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="The first seed; the others follow it.")] = 0,
+    download: Download = False,
+    skip_broken: SkipBroken = False,
+    results: Results = DEFAULT_RESULTS,
+    storage: Storage = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network and its twin with SoLU activations, and say how much accuracy the twin loses."""
+    from nas.cli.probe import solu_command
+    from nas.cli.subject import NetworkRequest
+
+    subject = NetworkRequest(
+        network, data, resolution, seed, results=results, storage=storage, download=download, skip_broken=skip_broken
+    )
+    solu_command(subject, seeds, epochs, as_json=as_json)
 
 
 @spaces.command("list")

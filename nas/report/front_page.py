@@ -7,10 +7,6 @@ behind that: the browser runs the page's own scripts, named by their hashes, and
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,10 +17,10 @@ from plotly.offline import get_plotlyjs
 
 from nas import pareto
 from nas.budget import Budget
-from nas.errors import InputError
 from nas.records import Status, TrialRecord
 from nas.report.candidates import OF_REFERENCES, Axes, Candidate, candidates, fidelity_words, focus, stages
 from nas.report.front_figure import front_figure, full_range, nothing_measured
+from nas.report.page_html import escaped, policy, write_page
 from nas.report.page_parts import SCRIPT, STYLE
 from nas.report.quantities import measured, plural, quantity
 from nas.report.theme import DARK, LIGHT
@@ -40,12 +36,7 @@ def write_front_page(path: Path, view: StudyView, *, notes: Sequence[str] = ()) 
 
     `notes` are lines of plain text for the reader, shown above the plot.
     """
-    page = front_html(view, notes=notes)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(path, page)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    write_page(path, front_html(view, notes=notes))
 
 
 def front_html(view: StudyView, *, notes: Sequence[str] = ()) -> str:
@@ -57,10 +48,10 @@ def front_html(view: StudyView, *, notes: Sequence[str] = ()) -> str:
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_policy(scripts)}">
+<meta http-equiv="Content-Security-Policy" content="{policy(scripts)}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{_text(view.config.name)}: front</title>
+<title>{escaped(view.config.name)}: front</title>
 <style>{STYLE}</style>
 </head>
 <body>
@@ -72,29 +63,6 @@ def front_html(view: StudyView, *, notes: Sequence[str] = ()) -> str:
 </body>
 </html>
 """
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        partial.write_text(text, encoding="utf-8", errors="replace")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _text(words: object) -> str:
-    return html.escape(str(words))
-
-
-def _policy(scripts: Sequence[str]) -> str:
-    """Return the policy that lets exactly `scripts` run; plotly sets styles and draws its PNG from a data address."""
-    hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
-    allowed = " ".join(f"'sha256-{each}'" for each in hashes) or "'none'"
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; base-uri 'none'; form-action 'none'"
-    )
 
 
 def _figure_json(figure: go.Figure, whole: Sequence[float]) -> str:
@@ -116,8 +84,8 @@ def _header(view: StudyView) -> str:
     }
     if view.compared_fidelity:
         facts["compared at"] = fidelity_words(view.compared_fidelity)
-    items = "\n".join(f"<div><dt>{term}</dt><dd>{_text(words)}</dd></div>" for term, words in facts.items())
-    return f"<header>\n<h1>{_text(config.name)}</h1>\n<dl>\n{items}\n</dl>\n</header>"
+    items = "\n".join(f"<div><dt>{term}</dt><dd>{escaped(words)}</dd></div>" for term, words in facts.items())
+    return f"<header>\n<h1>{escaped(config.name)}</h1>\n<dl>\n{items}\n</dl>\n</header>"
 
 
 def _cap_words(budget: Budget) -> str:
@@ -140,14 +108,14 @@ def _remarks(view: StudyView, *, is_empty: bool) -> list[str]:
 
 
 def _notes(lines: Sequence[str]) -> str:
-    return "\n".join(f'<p class="note">{_text(line)}</p>' for line in lines)
+    return "\n".join(f'<p class="note">{escaped(line)}</p>' for line in lines)
 
 
 def _plot(view: StudyView, axes: Axes, shown: Sequence[Candidate]) -> str:
     x, y = quantity(axes.x), quantity(axes.y)
     alt = f"Scatter plot of {y.label} against {x.label}; the members of the front are in the table below."
     caption = "".join(_caption(view, axes, shown))
-    return f"""<div id="plot" role="img" aria-label="{_text(alt)}"></div>
+    return f"""<div id="plot" role="img" aria-label="{escaped(alt)}"></div>
 <noscript><p class="note">The plot needs JavaScript; the table does not.</p></noscript>
 <p class="caption">{caption}</p>"""
 
@@ -181,11 +149,12 @@ def _tables(view: StudyView) -> str:
     """Return the front and, where networks were compared with it, the references; nothing for an empty one."""
     columns = _columns(view)
     front = [
-        f'<td class="number">{each.number}</td><td><code>{_text(each.arch_id)}</code></td>{_cells(each, columns, view)}'
+        f'<td class="number">{each.number}</td><td><code>{escaped(each.arch_id)}</code></td>'
+        + _cells(each, columns, view)
         for each in view.front
     ]
     others = [
-        f"<td>{_text(each.name)}</td><td>{_text(view.standing(each))}</td>{_cells(each, columns, view)}"
+        f"<td>{escaped(each.name)}</td><td>{escaped(view.standing(each))}</td>{_cells(each, columns, view)}"
         for each in view.references
     ]
     trial, name = '<th scope="col" class="number">trial</th>', '<th scope="col">name</th>'
@@ -199,7 +168,7 @@ def _table(title: str, heads: str, rows: Sequence[str], columns: Sequence[str]) 
     if not rows:
         return ""
     names = (quantity(name).title.replace("validation", "val.") for name in columns)
-    titles = "".join(f'<th scope="col" class="number">{_text(name)}</th>' for name in names)
+    titles = "".join(f'<th scope="col" class="number">{escaped(name)}</th>' for name in names)
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
     return f"""<section>
 <h2>{title}</h2>
@@ -219,7 +188,7 @@ def _cells(record: TrialRecord, columns: Sequence[str], view: StudyView) -> str:
     """Return the cells with the quantities and the architecture."""
     metrics = view.metrics(record)
     numbers = "".join(
-        f'<td class="number">{_text(quantity(name).number(measured(metrics, name)))}</td>' for name in columns
+        f'<td class="number">{escaped(quantity(name).number(measured(metrics, name)))}</td>' for name in columns
     )
-    words = " ".join(f"<span>{_text(stage)}</span>" for stage in stages(record))
+    words = " ".join(f"<span>{escaped(stage)}</span>" for stage in stages(record))
     return f'{numbers}<td class="words">{words}</td>'

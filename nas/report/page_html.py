@@ -1,0 +1,41 @@
+"""What every page is made of that leaves our hands: escaped texts, a content security policy, a file that is whole."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from nas.errors import InputError
+
+
+def escaped(words: object) -> str:
+    """Return the words with what HTML would take for markup escaped."""
+    return html.escape(str(words))
+
+
+def policy(scripts: Sequence[str]) -> str:
+    """Return the policy that lets exactly `scripts` run; plotly sets styles and draws its PNG from a data address."""
+    hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    allowed = " ".join(f"'sha256-{each}'" for each in hashes) or "'none'"
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a page to `path`, whole or not at all, its folder made first; InputError when it cannot be written."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(page, encoding="utf-8", errors="replace")
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        if partial.is_file():
+            partial.unlink()
