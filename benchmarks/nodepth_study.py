@@ -194,12 +194,16 @@ def plan() -> Iterator[Run]:
         yield Run("cifar", family, activation, SMALL[1], seed)
     for data, seed, family in product(DATA, SEEDS, V3):
         yield Run(data, family, "hardswish", SMALL[1], seed)
-    for data, family in product(DATA, FAMILIES):
-        yield Run(data, family, "relu", LARGE, 0)
+    for family in FAMILIES:
+        yield Run("cifar", family, "relu", LARGE, 0)
     for family in (*FAMILIES, "nodepth_quarter_dense1"):
         yield Run("cifar", family, "relu", SMALL[1], 0, "long")
-    for data, seed, family in product(DATA, SEEDS, FAMILIES):
-        yield Run(data, family, "gelu", SMALL[1], seed)
+    for seed, family in product(SEEDS, FAMILIES):
+        yield Run("cifar", family, "gelu", SMALL[1], seed)
+    for family in FAMILIES:
+        yield Run("fashion", family, "relu", LARGE, 0)
+    for seed, family in product(SEEDS, FAMILIES):
+        yield Run("fashion", family, "gelu", SMALL[1], seed)
 
 
 def trained(run: Run, data: Dataset) -> dict[str, Any]:
