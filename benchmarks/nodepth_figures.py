@@ -56,7 +56,8 @@ def scaling(tables: dict[str, Any]) -> go.Figure:
                 row=1,
                 col=column,
             )
-        figure.update_xaxes(type="log", title="parameters, 10 classes", dtick="D2", row=1, col=column)
+        ticks = {"tickvals": [20_000, 60_000, 200_000, 600_000], "ticktext": ["20k", "60k", "200k", "600k"]}
+        figure.update_xaxes(type="log", title="parameters, 10 classes", **ticks, row=1, col=column)
     figure.update_yaxes(title="validation accuracy (%)", row=1, col=1)
     return _finished(figure, 1060, 460)
 
@@ -76,7 +77,7 @@ def activations(tables: dict[str, Any]) -> go.Figure:
 
 def designs(tables: dict[str, Any]) -> go.Figure:
     """Return the accuracy of NoDepth's variants at 60k beside the families, best first."""
-    found = {name: row["60000"] for name, row in tables["designs"].items() if row.get("60000")}
+    found = {name: row["60000"] for name, row in tables["designs"]["cifar"].items() if row.get("60000")}
     names = sorted(found, key=lambda name: -found[name]["mean"])
     ours = [name.startswith("nodepth") for name in names]
     figure = go.Figure()

@@ -141,7 +141,7 @@ def summary(study: Study) -> dict[str, Any]:
         "accuracy_solu": {data: accuracy_table(study, data, activation="solu") for data in DATA},
         "accuracy_gelu": {data: accuracy_table(study, data, activation="gelu") for data in DATA},
         "long": {data: accuracy_table(study, data, arm="long") for data in DATA},
-        "designs": accuracy_table(study, "cifar", [*FAMILIES, *DESIGNS]),
+        "designs": {data: accuracy_table(study, data, [*FAMILIES, *DESIGNS]) for data in DATA},
         "exponents": {data: {family: exponent(study, data, family) for family in FAMILIES} for data in DATA},
         "over_resnet18_variant": {
             data: {
@@ -228,6 +228,7 @@ def print_tables(tables: dict[str, Any]) -> None:
     for data in DATA:
         show(f"{data}: validation accuracy %, relu", tables["accuracy"][data])
         show(f"{data}: the same, long", tables["long"][data])
+        show(f"{data}: designs", tables["designs"][data])
         show(f"{data}: points over the ResNet-18 variant", tables["over_resnet18_variant"][data])
         show(f"{data}: points lost to solu", tables["lost_to"]["solu"][data])
         show(f"{data}: points lost to gelu", tables["lost_to"]["gelu"][data])
@@ -235,7 +236,6 @@ def print_tables(tables: dict[str, Any]) -> None:
         for activation, families in tables["arms"][data].items():
             for family, arms in families.items():
                 show(f"{data}, {activation}, {family} at 60k: what an arm adds", arms)
-    show("cifar: designs", tables["designs"])
     show("exponents", {data: tables["exponents"][data] for data in DATA})
 
 
