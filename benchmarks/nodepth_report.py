@@ -22,6 +22,7 @@ from nodepth_study import DATA, DESIGNS, FAMILIES, LARGE, MIDDLE, RESULTS, SMALL
 from scipy import stats
 
 from nas.results import environment, write_whole
+from nas.trust import rank_correlation
 
 SIZES = (*SMALL, MIDDLE, LARGE)
 METRICS = (
@@ -36,6 +37,7 @@ METRICS = (
     "activation_ratio",
     "topk_drop",
 )
+HARDER = ("clean", "gaussian_noise", "gaussian_blur", "jpeg", "contrast", "fgsm", "int8", "int4")
 REFERENCE = "residual"
 """The ResNet-18 variant, against which the paper's summary claims 2.3 points."""
 
@@ -80,6 +82,8 @@ class Study:
 def _value(found: dict[str, Any], name: str) -> float | None:
     if name == "accuracy":
         return 10.0 if found["diverged"] else 100 * found["val_accuracy"]
+    if name in found.get("hardened", {}):
+        return 100 * found["hardened"][name]
     return found.get(name, found.get("metrics", {}).get(name))
 
 
@@ -130,6 +134,19 @@ def added(study: Study, arm: str, name: str, **here: object) -> dict[str, Any]:
     return difference(study, name, {**here, "size": SMALL[1], "arm": arm}, {**here, "size": SMALL[1]})
 
 
+def across_families(study: Study, data: str, name: str, size: int) -> float | None:
+    """Return the rank correlation of a metric with accuracy over the eight families of one size."""
+    pairs = [
+        (
+            study.spread(name, data=data, family=family, size=size),
+            study.spread("accuracy", data=data, family=family, size=size),
+        )
+        for family in FAMILIES
+    ]
+    found = [(metric.mean, accuracy.mean) for metric, accuracy in pairs if metric and accuracy]
+    return rank_correlation(*zip(*found, strict=True)) if found else None
+
+
 def summary(study: Study) -> dict[str, Any]:
     """Return every table of the report."""
     activations = ("solu", "gelu")
@@ -175,6 +192,14 @@ def summary(study: Study) -> dict[str, Any]:
             }
             for family in FAMILIES
         },
+        "across_families": {
+            data: {name: {size: across_families(study, data, name, size) for size in SIZES} for name in METRICS}
+            for data in DATA
+        },
+        "hardened": {
+            family: {name: added(study, "suppress", name, data="cifar", family=family) for name in HARDER}
+            for family in SUPPRESSED
+        },
         "arms": {
             data: {
                 activation: {
@@ -197,9 +222,9 @@ def summary(study: Study) -> dict[str, Any]:
 def show(title: str, table: dict[str, dict[Any, Any]]) -> None:
     """Print a table of rows; a Spread or an interval in one cell each."""
     columns = list(next(iter(table.values()), {}))
-    print(f"\n{title}\n{'':22}" + "".join(f"{_head(column):>22}" for column in columns))
+    print(f"\n{title}\n{'':22}" + "".join(f"{_head(column):>24}" for column in columns))
     for name, row in table.items():
-        print(f"{name:22}" + "".join(f"{_cell(row[column]):>22}" for column in columns))
+        print(f"{name:22}" + "".join(f"{_cell(row[column]):>24}" for column in columns))
 
 
 def _head(column: object) -> str:
@@ -212,6 +237,8 @@ def _cell(value: object) -> str:
             return "-"
         case Spread():
             return f"{value.mean:.2f}" + (f" ± {value.std:.2f}" if value.std is not None else "")
+        case float():
+            return f"{value:+.2f}"
         case {"mean": None}:
             return "-"
         case {"mean": mean, "low": None}:
@@ -233,9 +260,11 @@ def print_tables(tables: dict[str, Any]) -> None:
         show(f"{data}: points lost to solu", tables["lost_to"]["solu"][data])
         show(f"{data}: points lost to gelu", tables["lost_to"]["gelu"][data])
         show(f"{data}: metrics at 60k", tables["metrics"][data])
+        show(f"{data}: Spearman with accuracy over the families", tables["across_families"][data])
         for activation, families in tables["arms"][data].items():
             for family, arms in families.items():
                 show(f"{data}, {activation}, {family} at 60k: what an arm adds", arms)
+    show("cifar, relu, 60k: what suppression adds to accuracy on worse images and in few bits", tables["hardened"])
     show("exponents", {data: tables["exponents"][data] for data in DATA})
 
 

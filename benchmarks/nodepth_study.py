@@ -5,8 +5,9 @@
 
 `train`: every run of the plan that has no file yet; `--share i/n` takes every n-th of them, for n processes. One JSON
 file for each run under `benchmarks/results/nodepth_study/`, its weights under `results/nodepth_study/` (git-ignored).
-`measure` adds the interference metrics to the files that lack them and whose weights are here. `nodepth_report.py`
-makes the tables and the figures. Accuracy is of the validation split; the test split is not read.
+`measure` adds the interference metrics to the files that lack them and whose weights are here, and for suppression the
+accuracy under corruptions and in few bits. `nodepth_report.py` makes the tables and the figures. Accuracy is of the
+validation split; the test split is not read.
 """
 
 from __future__ import annotations
@@ -34,8 +35,10 @@ from nas.network.build import Network, build
 from nas.records import Fidelity, Plan, Suppression
 from nas.results import environment, write_whole
 from nas.scaling import scale
-from nas.training.loop import Normaliser, train
+from nas.training.loop import Normaliser, evaluate, train
+from nas.training.quantise import quantised
 from nas.training.recipe import default_recipe
+from nas.training.robustness import robustness
 from nas.value import derive_seed
 
 RESULTS = Path(__file__).parent / "results" / "nodepth_study"
@@ -46,7 +49,7 @@ ENVIRONMENT = environment()
 TARGET = Task(num_classes=10, resolution=32)
 VALIDATION_FRACTION = 0.1
 TRAIN_IMAGES, EPOCHS = 20_000, 3
-BATCH_IMAGES = 256
+BATCH_IMAGES, VALIDATION_IMAGES = 256, 2_000
 PLAN = Plan(channels_last=True)
 STRENGTH, EXCESS = 10.0, 0.05
 """Of suppression: a lambda that leaves no excess, and the excess that lambda is steered to where there is a target."""
@@ -120,6 +123,8 @@ SUPPRESSIONS = ("suppress", "suppress_uniform", "suppress_target", "orthogonalit
 SUPPRESSED = ("inverted", "sandglass", "nodepth_half")
 """With 1x1s from a wide space to a narrow one in every block: elsewhere there is little to suppress."""
 
+HARDENED = ("", "suppress")
+
 
 @dataclass(frozen=True)
 class Run:
@@ -149,6 +154,11 @@ class Run:
         """Return the untrained network. Twins that differ in activation or arm start alike and see the same batches."""
         task = Task(num_classes=data.num_classes, in_channels=data.in_channels, resolution=data.resolution)
         return build(self.architecture(), task, seed=self.train_seed)
+
+    @property
+    def is_hardened(self) -> bool:
+        """Whether its accuracy on worse images and in few bits is measured, too."""
+        return self.family in SUPPRESSED and (self.activation, self.size) == ("relu", SMALL[1]) and self.arm in HARDENED
 
     @property
     def train_seed(self) -> int:
@@ -238,6 +248,23 @@ def measured(run: Run, data: Dataset) -> dict[str, float]:
     return measure(network, images, batch.labels, blocks=network.block_names, trained=True).metrics()
 
 
+def hardened(run: Run, data: Dataset) -> dict[str, float]:
+    """Return the accuracy of a trained network under corruptions and with rounded weights and activations."""
+    network = run.network(data)
+    network.load_state_dict(load_file(run.weights))
+    normaliser, batch = Normaliser(data.mean, data.std), fixed_batch(data.train, BATCH_IMAGES, seed=0)
+    images = fixed_batch(data.validation, VALIDATION_IMAGES, seed=0)
+    rounded = {
+        f"int{bits}": evaluate(quantised(network, batch, normaliser, PLAN, bits=bits), images, normaliser, PLAN)[1]
+        for bits in (8, 4)
+    }
+    return {
+        "clean": evaluate(network, images, normaliser, PLAN)[1],
+        **robustness(network, images, normaliser, PLAN),
+        **rounded,
+    }
+
+
 def train_share(data: dict[str, Dataset], runs: list[Run]) -> None:
     """Train what is missing."""
     for run in runs:
@@ -251,11 +278,15 @@ def train_share(data: dict[str, Dataset], runs: list[Run]) -> None:
 def measure_share(data: dict[str, Dataset], runs: list[Run]) -> None:
     """Measure what was trained and not measured."""
     for run in runs:
-        content = json.loads(run.path.read_text()) if run.path.is_file() else {"diverged": True}
+        known = json.loads(run.path.read_text()) if run.path.is_file() else {"diverged": True}
+        content = known
         if not content["diverged"] and "metrics" not in content and run.weights.is_file():
-            content |= {"measured_commit": ENVIRONMENT["git_commit"], "metrics": measured(run, data[run.data])}
+            content = content | {"measured_commit": ENVIRONMENT["git_commit"], "metrics": measured(run, data[run.data])}
+        if run.is_hardened and not content["diverged"] and "hardened" not in content and run.weights.is_file():
+            content = content | {"hardened": hardened(run, data[run.data])}
+        if content != known:
             write_whole(run.path, json.dumps(content, indent=1) + "\n")
-            print(f"{run.name}: {content['metrics']}", flush=True)
+            print(f"{run.name}: measured", flush=True)
 
 
 def read(spec: str) -> Dataset:
