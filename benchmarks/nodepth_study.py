@@ -185,6 +185,14 @@ def plan() -> Iterator[Run]:
     """Yield the runs, those that matter most first: what two cores cannot afford is at the end."""
     for size, data, seed, family in product((*SMALL, MIDDLE), DATA, SEEDS, FAMILIES):
         yield Run(data, family, "relu", size, seed)
+    for family in FAMILIES:
+        yield Run("cifar", family, "relu", LARGE, 0)
+    for seed, family in product(SEEDS, FAMILIES):
+        yield Run("cifar", family, "gelu", SMALL[1], seed)
+    for activation, seed, family in product(("relu", "solu"), SEEDS, WITH_LAYER_NORM):
+        yield Run("cifar", family, activation, SMALL[1], seed)
+    for data, seed, family in product(DATA, SEEDS, V3):
+        yield Run(data, family, "hardswish", SMALL[1], seed)
     for seed, family in product(SEEDS, DESIGNS):
         yield Run("cifar", family, "relu", SMALL[1], seed)
     for seed, family in product(SEEDS, FINALISTS):
@@ -198,16 +206,8 @@ def plan() -> Iterator[Run]:
     for seed, family in product(SEEDS, SUPPRESSED):
         yield Run("cifar", family, "solu", SMALL[1], seed, "suppress_target")
         yield Run("fashion", family, "relu", SMALL[1], seed, "suppress_target")
-    for activation, seed, family in product(("relu", "solu"), SEEDS, WITH_LAYER_NORM):
-        yield Run("cifar", family, activation, SMALL[1], seed)
-    for data, seed, family in product(DATA, SEEDS, V3):
-        yield Run(data, family, "hardswish", SMALL[1], seed)
-    for family in FAMILIES:
-        yield Run("cifar", family, "relu", LARGE, 0)
     for family in (*FAMILIES, "nodepth_quarter_dense1"):
         yield Run("cifar", family, "relu", SMALL[1], 0, "long")
-    for seed, family in product(SEEDS, FAMILIES):
-        yield Run("cifar", family, "gelu", SMALL[1], seed)
     for family in FAMILIES:
         yield Run("fashion", family, "relu", LARGE, 0)
 
