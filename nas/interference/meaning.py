@@ -21,8 +21,8 @@ NULLS: dict[str, float] = {
 
 MEANING: dict[str, str] = {
     "interference": "mean of cross-talk and excess coherence of one network; a study refits it from the parts",
-    "cross_talk": "log overlap of the directions of active channels, against random directions; lower is better",
-    "excess_coherence": "log overlap of weight vectors above the least possible, against random ones; lower is better",
+    "cross_talk": "log overlap of the directions of active channels, against random directions",
+    "excess_coherence": "log overlap of weight vectors above the least possible, against random ones",
     "class_overlap": "how far classes need the same channels late in the network, against permuted labels",
     "redundancy": "log interference gained because similar channels fire together; better networks have more",
     "importance_weighted": "share of interference in what a channel's direction reads, weighted by use to the loss",
