@@ -18,25 +18,27 @@ from statistics import fmean, stdev
 from typing import Any
 
 import nodepth_figures
-from nodepth_study import DATA, DESIGNS, FAMILIES, LARGE, MIDDLE, RESULTS, SMALL, SUPPRESSED, SUPPRESSIONS, Run, plan
+from nodepth_study import (
+    DATA,
+    DESIGNS,
+    FAMILIES,
+    LARGE,
+    MIDDLE,
+    RESULTS,
+    SMALL,
+    SUPPRESSED,
+    SUPPRESSIONS,
+    WITH_LAYER_NORM,
+    Run,
+    plan,
+)
 from scipy import stats
 
 from nas.results import environment, write_whole
 from nas.trust import rank_correlation
 
 SIZES = (*SMALL, MIDDLE, LARGE)
-METRICS = (
-    "cross_talk",
-    "excess_coherence",
-    "class_overlap",
-    "redundancy",
-    "importance_weighted",
-    "channel_correlation",
-    "superlinearity",
-    "channel_kurtosis",
-    "activation_ratio",
-    "topk_drop",
-)
+METRICS = (*nodepth_figures.METRICS, "superlinearity", "channel_kurtosis", "activation_ratio", "topk_drop")
 HARDER = ("clean", "gaussian_noise", "gaussian_blur", "jpeg", "contrast", "fgsm", "int8", "int4")
 REFERENCE = "residual"
 """The ResNet-18 variant, against which the paper's summary claims 2.3 points."""
@@ -149,73 +151,59 @@ def across_families(study: Study, data: str, name: str, size: int) -> float | No
 
 def summary(study: Study) -> dict[str, Any]:
     """Return every table of the report."""
-    activations = ("solu", "gelu")
     return {
         "environment": environment(),
         "runs": len(study.runs),
         "train_hours_of_one_core": round(sum(found["train_seconds"] for found in study.runs.values()) / 3600, 2),
-        "accuracy": {data: accuracy_table(study, data) for data in DATA},
-        "accuracy_solu": {data: accuracy_table(study, data, activation="solu") for data in DATA},
-        "accuracy_gelu": {data: accuracy_table(study, data, activation="gelu") for data in DATA},
-        "long": {data: accuracy_table(study, data, arm="long") for data in DATA},
-        "designs": {data: accuracy_table(study, data, [*FAMILIES, *DESIGNS]) for data in DATA},
-        "exponents": {data: {family: exponent(study, data, family) for family in FAMILIES} for data in DATA},
-        "over_resnet18_variant": {
-            data: {
-                family: {size: over(study, family, data, size) for size in SIZES}
-                for family in FAMILIES
-                if family != REFERENCE
-            }
-            for data in DATA
-        },
+        **by_data(study),
         "lost_to": {
-            activation: {
-                data: {
-                    family: {size: lost(study, activation, family, data, size) for size in SIZES}
-                    for family in [*FAMILIES, "sandglass_layer", "convnext_layer"]
-                }
-                for data in DATA
-            }
-            for activation in activations
-        },
-        "metrics": {
-            data: {
-                family: {name: study.spread(name, data=data, family=family, size=SMALL[1]) for name in METRICS}
-                for family in FAMILIES
-            }
-            for data in DATA
-        },
-        "metrics_by_size": {
-            family: {
-                size: {name: study.spread(name, data="cifar", family=family, size=size) for name in METRICS}
-                for size in SIZES
-            }
-            for family in FAMILIES
-        },
-        "across_families": {
-            data: {name: {size: across_families(study, data, name, size) for size in SIZES} for name in METRICS}
-            for data in DATA
+            activation: {data: losses(study, activation, data) for data in DATA} for activation in ("solu", "gelu")
         },
         "hardened": {
             family: {name: added(study, "suppress", name, data="cifar", family=family) for name in HARDER}
             for family in SUPPRESSED
         },
-        "arms": {
-            data: {
-                activation: {
-                    family: {
-                        arm: {
-                            name: added(study, arm, name, data=data, family=family, activation=activation)
-                            for name in ("accuracy", "importance_weighted", "cross_talk", "class_overlap", "redundancy")
-                        }
-                        for arm in SUPPRESSIONS
-                    }
-                    for family in SUPPRESSED
-                }
-                for activation in ("relu", "solu")
-            }
-            for data in DATA
+        "arms": {data: {activation: arms(study, data, activation) for activation in ("relu", "solu")} for data in DATA},
+    }
+
+
+def by_data(study: Study) -> dict[str, Any]:
+    """Return the tables that there are for each data set, for ReLU but where another activation is named."""
+    families = [family for family in FAMILIES if family != REFERENCE]
+    tables = {
+        "accuracy": lambda data: accuracy_table(study, data),
+        "accuracy_solu": lambda data: accuracy_table(study, data, activation="solu"),
+        "accuracy_gelu": lambda data: accuracy_table(study, data, activation="gelu"),
+        "long": lambda data: accuracy_table(study, data, arm="long"),
+        "designs": lambda data: accuracy_table(study, data, [*FAMILIES, *DESIGNS]),
+        "exponents": lambda data: {family: exponent(study, data, family) for family in FAMILIES},
+        "over_resnet18_variant": lambda data: {
+            family: {size: over(study, family, data, size) for size in SIZES} for family in families
         },
+        "metrics": lambda data: {
+            family: {name: study.spread(name, data=data, family=family, size=SMALL[1]) for name in METRICS}
+            for family in FAMILIES
+        },
+        "across_families": lambda data: {
+            name: {size: across_families(study, data, name, size) for size in SIZES} for name in METRICS
+        },
+    }
+    return {name: {data: table(data) for data in DATA} for name, table in tables.items()}
+
+
+def losses(study: Study, activation: str, data: str) -> dict[str, Any]:
+    """Return what an activation costs each family, by size."""
+    families = [*FAMILIES, *WITH_LAYER_NORM]
+    return {family: {size: lost(study, activation, family, data, size) for size in SIZES} for family in families}
+
+
+def arms(study: Study, data: str, activation: str) -> dict[str, Any]:
+    """Return what each way of suppression adds to accuracy and to interference, by family."""
+    names = ("accuracy", "importance_weighted", "cross_talk", "class_overlap", "redundancy")
+    here = {"data": data, "activation": activation}
+    return {
+        family: {arm: {name: added(study, arm, name, family=family, **here) for name in names} for arm in SUPPRESSIONS}
+        for family in SUPPRESSED
     }
 
 
