@@ -69,6 +69,8 @@ class Recipe(Value):
     ema_decay: float = Field(default=0.0, ge=0, lt=1, description="of the averaged weights; 0 keeps none")
     crop_padding: int = Field(default=0, ge=0, description="pixels at the data's own resolution")
     mirror: bool = Field(default=False, description="random horizontal flips")
+    alternate_mirror: bool = Field(default=False, description="every image flipped in every second epoch, drawn once")
+    colour_jitter: float = Field(default=0.0, ge=0, lt=1, description="most change of brightness, contrast, saturation")
     cutout: int = Field(default=0, ge=0, description="side of the erased square, likewise; 0: none")
     drop_path: float = Field(default=0.0, ge=0, lt=1, description="stochastic depth of the last block; linear from 0")
     suppression: Suppression | None = Field(default=None, description="of interference; None trains without")
@@ -77,10 +79,30 @@ class Recipe(Value):
 class Plan(Value):
     """How training runs on this machine; measured when a study starts, then kept, since it changes rounding."""
 
-    device: str = "cpu"
+    device: str = Field(default="cpu", description="cpu, cuda:0, or several: cuda:0,1")
     precision: Literal["float32", "bfloat16"] = "float32"
     channels_last: bool = False
-    threads: int = Field(default=1, ge=1)
+    threads: int = Field(default=1, ge=1, description="of one training")
+    workers: int = Field(default=1, ge=1, description="processes on this machine; on GPUs, one for each device")
+    trials_per_device: int = Field(default=1, ge=1, description="trainings that share a GPU")
+    cuda_graphs: bool = Field(default=False, description="whether a GPU replays a step instead of launching it")
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Each device by itself: `cuda:0,1` is cuda:0 and cuda:1."""
+        kind, _, indices = self.device.partition(":")
+        return tuple(f"{kind}:{index}" for index in indices.split(",")) if indices else (kind,)
+
+
+class Pace(Value):
+    """How fast training was when the study's plan was measured: what times are predicted from."""
+
+    images_per_second: float = Field(gt=0, description="of one training, forward, backward and step")
+    macs: int = Field(gt=0, description="of the network it was measured on, one image at the training resolution")
+
+    def seconds(self, images: float, macs: float) -> float:
+        """Return the predicted seconds of training a network of `macs` a training image on so many images."""
+        return images * macs / (self.macs * self.images_per_second)
 
 
 class StudyConfig(Value):
@@ -96,10 +118,13 @@ class StudyConfig(Value):
     data_fingerprint: str
     validation_fraction: float = Field(gt=0, lt=1)
     objectives: tuple[str, ...]
-    fidelities: tuple[Fidelity, ...] = Field(min_length=1)
+    fidelities: tuple[Fidelity, ...] = Field(min_length=1, description="the ladder of rungs, cheapest first")
     reduction: int = Field(default=2, ge=2, description="one in this many goes on to the next fidelity")
+    finalists: int = Field(default=0, ge=0, description="networks trained again at the end of the search; 0: none")
+    finalist_seeds: int = Field(default=3, ge=1, description="trainings of each finalist in all")
     recipe: Recipe
     plan: Plan
+    pace: Pace | None = Field(default=None, description="None in studies that were made before it was measured")
     sampler: str = "tpe"
     seed: int
 
@@ -122,7 +147,11 @@ class Epoch(Value):
 
 
 class Measurement(Value):
-    """One training at one fidelity, and what was measured of it. A diverged one has no metrics."""
+    """One training at one fidelity, and what was measured of it. One that came to no end has no metrics.
+
+    `epochs` are all since the first weights. Where a training went on from the checkpoint of a lower rung,
+    `continued_from` of them were done there, and `train_seconds` counts the rest alone.
+    """
 
     fidelity: Fidelity
     seed: int
@@ -131,11 +160,18 @@ class Measurement(Value):
     train_seconds: float = Field(ge=0)
     images_per_second: float = Field(default=0.0, ge=0)
     diverged: bool = False
+    stopped: Literal["memory", "time"] | None = Field(default=None, description="the limit that the training ran into")
+    continued_from: int = Field(default=0, ge=0)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the training came to its end: it did not diverge, and no limit stopped it."""
+        return not self.diverged and self.stopped is None
 
     @model_validator(mode="after")
-    def _complete(self) -> Measurement:
-        if not self.diverged and "val_accuracy" not in self.metrics:
-            raise ValueError("a measurement that did not diverge must hold val_accuracy")
+    def _measured(self) -> Measurement:
+        if self.is_complete and "val_accuracy" not in self.metrics:
+            raise ValueError("a measurement of a training that came to its end must hold val_accuracy")
         return self
 
 
@@ -146,6 +182,8 @@ class Status(StrEnum):
     EVALUATED = "evaluated"
     STOPPED_EARLY = "stopped early"
     DIVERGED = "diverged"
+    OUT_OF_MEMORY = "out of memory"
+    TOO_SLOW = "too slow"
     FAILED = "failed"
 
 
@@ -176,15 +214,15 @@ class TrialRecord(Candidate):
 
     @property
     def best_fidelity(self) -> Fidelity | None:
-        """The highest fidelity with a measurement that did not diverge."""
-        reached = [each.fidelity for each in self.measurements if not each.diverged]
+        """The highest fidelity with a training that came to its end."""
+        reached = [each.fidelity for each in self.measurements if each.is_complete]
         return max(reached, key=lambda f: (f.epochs * f.train_fraction, f.resolution), default=None)
 
     @property
     def metrics(self) -> dict[str, float]:
         """Cost, and the mean over seeds of what was measured at the highest fidelity reached."""
         values: dict[str, float] = {name: float(value) for name, value in self.cost.model_dump().items()}
-        seeds = [m.metrics for m in self.measurements if m.fidelity == self.best_fidelity and not m.diverged]
+        seeds = [m.metrics for m in self.measurements if m.fidelity == self.best_fidelity and m.is_complete]
         for name in dict.fromkeys(name for metrics in seeds for name in metrics):
             values[name] = fmean(metrics[name] for metrics in seeds if name in metrics)
         return values
@@ -195,6 +233,9 @@ class TrialRecord(Candidate):
             return Status.FAILED
         if any(measurement.diverged for measurement in self.measurements):
             return Status.DIVERGED
+        limit = next((each.stopped for each in self.measurements if each.stopped), None)
+        if limit is not None:
+            return Status.OUT_OF_MEMORY if limit == "memory" else Status.TOO_SLOW
         if not self.measurements:
             return Status.RUNNING
         reached = [measurement.fidelity for measurement in self.measurements]

@@ -23,6 +23,8 @@ def outcome(event: Finished) -> str:
         return f"failed: {event.error}"
     if event.measurement.diverged:
         return "diverged"
+    if event.measurement.stopped:
+        return f"stopped: too much {event.measurement.stopped}"
     return f"val accuracy {quantity('val_accuracy', event.measurement.metrics['val_accuracy'])}"
 
 

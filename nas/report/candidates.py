@@ -25,7 +25,7 @@ ROOM = 0.6
 class Group(StrEnum):
     """How a measured trial, or a reference, stands in its study, drawn faintest first."""
 
-    BROKEN = "diverged or failed later"
+    BROKEN = "came to no end later"
     OVER_CAP = "over the cap"
     STOPPED = "stopped early"
     DOMINATED = "dominated"
@@ -91,7 +91,7 @@ def _candidate(record: TrialRecord, group: Group, axes: Axes, view: StudyView) -
 
 def _outside(record: TrialRecord, view: StudyView) -> Group:
     """Return the group of a trial that takes no part in the comparison."""
-    if record.status(view.config.fidelities) in {Status.DIVERGED, Status.FAILED}:
+    if record.status(view.config.fidelities) not in {Status.EVALUATED, Status.STOPPED_EARLY}:
         return Group.BROKEN
     return Group.OVER_CAP if view.budget.violations(record.cost) else Group.STOPPED
 
@@ -143,7 +143,7 @@ def hover_text(candidate: Candidate, view: StudyView) -> str:
 
 def _facts(candidate: Candidate, view: StudyView) -> list[str]:
     record = candidate.record
-    done = [each for each in record.measurements if each.fidelity == record.best_fidelity and not each.diverged]
+    done = [each for each in record.measurements if each.fidelity == record.best_fidelity and each.is_complete]
     seeds = f", mean of {len(done)} seeds" * (len(done) > 1)
     fidelity = fidelity_words(record.best_fidelity) if record.best_fidelity else ""
     over = [str(violation) for violation in view.budget.violations(record.cost)]

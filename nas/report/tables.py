@@ -55,7 +55,7 @@ def _place(record: TrialRecord, view: StudyView, front: Set[int], compared: Set[
 
 def _row(record: TrialRecord, view: StudyView) -> dict[str, object]:
     fidelity = record.best_fidelity
-    done = [each for each in record.measurements if each.fidelity == fidelity and not each.diverged]
+    done = [each for each in record.measurements if each.fidelity == fidelity and each.is_complete]
     row: dict[str, object] = dict(view.metrics(record))  # first: no metric may hide a fact about the trial
     row |= {f"gene.{name}": value for name, value in record.genotype.items()}
     row |= record.cost.model_dump()

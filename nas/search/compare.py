@@ -101,7 +101,7 @@ class Comparison:
     def finish(self, job: Job, measurement: Measurement) -> None:
         """Write the measurement."""
         self._study.storage.set_trial_user_attr(job.trial_id, MEASUREMENT, measurement.model_dump_json())
-        if measurement.diverged:
+        if not measurement.is_complete:
             self._books.tell(job.trial_number, state=TrialState.PRUNED)
         else:
             self._books.tell(job.trial_number, measurement.metrics["val_accuracy"])

@@ -38,9 +38,9 @@ def next_promotion(
 
 
 def metrics_at(record: TrialRecord, fidelity: Fidelity) -> dict[str, float] | None:
-    """Return cost and measured metrics of `record` at one fidelity; None when it diverged or was not measured there."""
+    """Return cost and measured metrics of `record` at one fidelity; None when it came to no end there."""
     for measurement in record.measurements:
-        if measurement.fidelity == fidelity and not measurement.diverged:
+        if measurement.fidelity == fidelity and measurement.is_complete:
             return {**record.cost.model_dump(), **measurement.metrics}
     return None
 

@@ -162,10 +162,10 @@ class Study:
             return self._promote(trials, promotions, deciding) or self._propose(trials, deciding, accept)
 
     def finish(self, job: Job, measurement: Measurement) -> None:
-        """Write the measurement of a job; a diverged one is PRUNED for Optuna, so that samplers learn from it."""
+        """Write the measurement of a job; one that came to no end is PRUNED for Optuna, so that samplers learn from it."""
         owner = self._owner(job)
         self._storage.set_trial_user_attr(job.trial_id, MEASUREMENT, measurement.model_dump_json())
-        if measurement.diverged:
+        if not measurement.is_complete:
             owner.tell(job.trial_number, state=TrialState.PRUNED)
         else:
             metrics = {**job.candidate.cost.model_dump(), **measurement.metrics}
@@ -363,7 +363,7 @@ def _records(
         promoted[trial.promotes[0]].append(trial)
     repeated: dict[int, list[Measurement]] = defaultdict(list)
     for trial in repeats:
-        if trial.measurement is not None and not trial.measurement.diverged:  # what the trial itself came to, stands
+        if trial.measurement is not None and trial.measurement.is_complete:  # what the trial itself came to, stands
             repeated[trial.reference.number].append(trial.measurement)
     return tuple(_record(trial, promoted[trial.number], repeated[trial.number]) for trial in trials if trial.counts)
 

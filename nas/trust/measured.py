@@ -24,7 +24,7 @@ class Measured:
 
 def measured_at(record: TrialRecord, fidelity: Fidelity | None) -> Measured | None:
     """Return a record at one fidelity, cost among its metrics; None where no training of it came to an end there."""
-    found = tuple(each for each in record.measurements if each.fidelity == fidelity and not each.diverged)
+    found = tuple(each for each in record.measurements if each.fidelity == fidelity and each.is_complete)
     if not found:
         return None
     costs = {name: float(value) for name, value in record.cost.model_dump().items()}

@@ -56,7 +56,7 @@ def proxy_trainings(config: StudyConfig, records: Iterable[TrialRecord]) -> tupl
 
 def final_seeds(record: TrialRecord, top: Fidelity) -> int:
     """Return from how many seeds a record was trained at the top rung."""
-    return len({each.seed for each in record.measurements if each.fidelity == top and not each.diverged})
+    return len({each.seed for each in record.measurements if each.fidelity == top and each.is_complete})
 
 
 def size_bin(params: int, cap: int) -> int:

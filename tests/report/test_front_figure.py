@@ -79,7 +79,7 @@ def test_the_legend_names_groups_with_counts_and_fidelity(view: StudyView) -> No
         "best for its cost",
         f"dominated: {18 - len(view.front)}",
         "stopped early, 4 to 12 epochs: 16",
-        "diverged or failed later: 2",
+        "came to no end later: 2",
         "interference not measured: 2",
     ]
 
