@@ -20,7 +20,7 @@ from nas.records import Measurement, ReferenceRecord, StudyConfig
 from nas.references import Reference
 from nas.scaling import scale
 from nas.search.evaluator import Evaluator
-from nas.search.ledger import CANDIDATE, ERROR, MEASUREMENT, SEED, WORKER, StoredTrial, read_trials
+from nas.search.ledger import CANDIDATE, ERROR, MEASUREMENT, RUNG, SEED, WORKER, StoredTrial, read_trials
 from nas.search.loop import Event, Started, work
 from nas.search.study import REFERENCES_SUFFIX, Job, Study, exclusive
 from nas.search.worker_id import is_gone, worker_id
@@ -49,7 +49,8 @@ def scaled(references: Sequence[Reference], config: StudyConfig) -> tuple[Refere
 class Comparison:
     """The trainings of some networks, one for each seed. What it knows it keeps in the study's database.
 
-    `suffix` says in which of its Optuna studies; `had` are trainings that the study has made elsewhere.
+    `suffix` says in which of its Optuna studies, `rung` to which rung, the highest unless given; `had` are
+    trainings that the study has made elsewhere.
     """
 
     def __init__(
@@ -60,8 +61,11 @@ class Comparison:
         *,
         suffix: str = REFERENCES_SUFFIX,
         had: Set[Key] = frozenset(),
+        rung: int | None = None,
     ) -> None:
         self._study = study
+        self._top = len(study.config.fidelities) - 1
+        self._rung = self._top if rung is None else rung
         keys = ((each, (each.key, seed)) for seed, each in product(range(seeds), references))
         self._wanted = {key: each for each, key in keys if key not in had}
         self._tried: set[Key] = set()
@@ -112,7 +116,9 @@ class Comparison:
         self._books.tell(job.trial_number, state=TrialState.FAIL)
 
     def _trials(self) -> list[StoredTrial]:
-        return read_trials(self._study.storage, self._books.study_name)
+        """Return the trainings of these books to this rung; those of older books, that name none, went to the top."""
+        trials = read_trials(self._study.storage, self._books.study_name)
+        return [trial for trial in trials if trial.attributes.get(RUNG, self._top) == self._rung]
 
     def _reap(self) -> None:
         """Fail what dead processes left running: it is started again, with the same seed."""
@@ -125,14 +131,13 @@ class Comparison:
 
     def _start(self, reference: ReferenceRecord, seed: int) -> Job:
         config, storage = self._study.config, self._study.storage
-        attributes = {CANDIDATE: reference.model_dump_json(), SEED: seed, WORKER: worker_id()}
+        attributes = {CANDIDATE: reference.model_dump_json(), SEED: seed, RUNG: self._rung, WORKER: worker_id()}
         trial_id = storage.create_new_trial(
             self._books._study_id, template_trial=create_trial(state=TrialState.RUNNING, user_attrs=attributes)
         )
         number = storage.get_trial_number_from_id(trial_id)
-        rung = len(config.fidelities) - 1
         train_seed = derive_seed(config.seed, reference.name, seed, "train")
-        return Job(reference, rung, config.fidelities[rung], train_seed, trial_id, number)
+        return Job(reference, self._rung, config.fidelities[self._rung], train_seed, trial_id, number)
 
 
 def _key(trial: StoredTrial) -> Key:

@@ -18,8 +18,8 @@ from sqlalchemy import select
 
 from nas.records import Candidate, Measurement, ReferenceRecord
 
-CANDIDATE, MEASUREMENT, ERROR, WORKER, PROMOTES, SEED = (
-    f"nas:{name}" for name in ("candidate", "measurement", "error", "worker", "promotes", "seed")
+CANDIDATE, MEASUREMENT, ERROR, WORKER, PROMOTES, SEED, RUNG = (
+    f"nas:{name}" for name in ("candidate", "measurement", "error", "worker", "promotes", "seed", "rung")
 )
 """The attributes of a trial that are ours."""
 

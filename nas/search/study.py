@@ -43,6 +43,7 @@ from nas.search.ledger import (
     ERROR,
     MEASUREMENT,
     PROMOTES,
+    RUNG,
     SEED,
     WORKER,
     StoredTrial,
@@ -84,6 +85,8 @@ class Study:
         self.space: SearchSpace = replace(space, target=config.target)
         self.objectives = pareto.objectives(config.objectives)
         self._main, self._rungs, self._storage = main, rungs, storage
+        self.is_busy = False
+        """Whether other workers were training when a job was last asked for: their results may give another."""
         self._decided: tuple[tuple[int, ...], tuple[pareto.Objective, ...]] = (), self.objectives
         self._mirrored: tuple[object, Mirror] | None = None
 
@@ -155,14 +158,15 @@ class Study:
             trials, promotions = self._trials(), self._promotions()
             if job := self._adopt(trials, promotions):
                 return job
-            if any(trial.state == TrialState.RUNNING for trial in (*trials, *promotions)):
+            self.is_busy = any(trial.state == TrialState.RUNNING for trial in (*trials, *promotions))
+            if self.is_busy:
                 self._reap()
                 trials, promotions = self._trials(), self._promotions()
             deciding = self._deciding(trials, promotions)
             return self._promote(trials, promotions, deciding) or self._propose(trials, deciding, accept)
 
     def finish(self, job: Job, measurement: Measurement) -> None:
-        """Write the measurement of a job; one that came to no end is PRUNED for Optuna, so that samplers learn from it."""
+        """Write the measurement of a job; one that came to no end is PRUNED for Optuna: samplers learn from it."""
         owner = self._owner(job)
         self._storage.set_trial_user_attr(job.trial_id, MEASUREMENT, measurement.model_dump_json())
         if not measurement.is_complete:
@@ -311,10 +315,14 @@ class Study:
 
 def _reference_record(attempts: list[StoredTrial]) -> ReferenceRecord:
     """Return the record of a reference; a fault counts only while its training has not been repeated."""
-    done = {trial.attributes[SEED]: trial.measurement for trial in attempts if trial.measurement is not None}
-    errors = [trial.error for trial in attempts if trial.error and trial.attributes[SEED] not in done]
+    done = {_training(trial): trial.measurement for trial in attempts if trial.measurement is not None}
+    errors = [trial.error for trial in attempts if trial.error and _training(trial) not in done]
     found = {"measurements": tuple(done.values()), "error": errors[-1] if errors else ""}
     return attempts[0].reference.model_copy(update=found)
+
+
+def _training(trial: StoredTrial) -> tuple[int, int | None]:
+    return trial.attributes[SEED], trial.attributes.get(RUNG)
 
 
 def study_names(storage: RDBStorage) -> list[str]:

@@ -188,3 +188,13 @@ def test_no_reference_and_too_large_a_reference_are_refused(study: Study) -> Non
     small = study.config.model_copy(update={"budget": Budget(params=300)})
     with pytest.raises(CapError, match="reference mobilenetv2_100: cap: scaled by both, even the smallest"):
         scaled([reference("mobilenetv2_100")], small)
+
+
+def test_each_rung_has_trainings_of_its_own(study: Study) -> None:
+    wanted = _wanted(study, "resnet18")
+    compare(Comparison(study, wanted, 2, rung=0), FakeEvaluator(), accept_all)
+    assert Comparison(study, wanted, 2, rung=0).left() == 0
+    assert Comparison(study, wanted, 2).left() == 2
+    _compare(study, FakeEvaluator(), "resnet18")
+    (record,) = study.references()
+    assert sorted(each.fidelity.epochs for each in record.measurements) == [1, 1, 4]
