@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from nas.value import explain
 
 MOST_FAILURES_IN_A_ROW = 3
 """After so many candidates that could not be evaluated the fault is not theirs."""
+
+WAIT_SECONDS = 0.5
+"""Between two looks for a job while there is none: other workers' results may give one."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +65,16 @@ def run(
     evaluate: Evaluator,
     accept: Callable[[Architecture], object],
     on_event: Callable[[Event], None] = lambda _: None,
+    *,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Work on `study` until its trials are done.
+    """Work on `study` until its trials are done, those of other workers included, or `is_over` before a job.
 
     `accept` audits every new architecture before it is written. A candidate whose evaluation raises is recorded with
     its error; NasError after several in a row. KeyboardInterrupt leaves the running job to the next process.
     """
     failures = 0
-    while True:
+    while not is_over():
         try:
             job = study.claim(accept)
         except ExhaustedError as end:
@@ -76,7 +82,10 @@ def run(
             on_event(Exhausted(str(end)))
             continue
         if job is None:
-            return
+            if not study.is_busy:
+                return
+            time.sleep(WAIT_SECONDS)
+            continue
         on_event(Started(job))
         error = work(study, job, evaluate, on_event)
         failures = failures + 1 if error else 0
