@@ -20,7 +20,7 @@ from nas.errors import InputError, SpaceError, StudyError, unknown
 from nas.network.foreign import IN_CHANNELS, LIBRARIES
 from nas.records import Fidelity, Plan, StudyConfig
 from nas.references import references
-from nas.search.setup import DEFAULT_EPOCHS, PROXY_IMAGES
+from nas.search.draft import DEFAULT_EPOCHS, PROXY_IMAGES
 
 FORMS = "FILE, STUDY:TRIAL, reference:NAME, timm:NAME or torchvision:NAME"
 

@@ -12,6 +12,17 @@ DEFAULT_SPACE = "digits"
 TARGETS = ("space", "data")
 """What the cap is counted on: the target of the space's file, or the classes and the size of the data."""
 
+LEAST = {
+    "trials": 1,
+    "epochs": 1,
+    "resolution": 4,
+    "seed": 0,
+    "workers": 1,
+    "trials_per_gpu": 1,
+    "finalists": 0,
+    "finalist_seeds": 1,
+}
+
 
 @dataclass(frozen=True)
 class SearchRequest:
@@ -24,14 +35,21 @@ class SearchRequest:
     data: str | None = None
     cap: str | None = None
     trials: int | None = None
+    max_hours: float | None = None
     epochs: int | None = None
     train_fraction: float | None = None
     resolution: int | None = None
+    rungs: str | None = None
+    finalists: int | None = None
+    finalist_seeds: int | None = None
     objectives: tuple[str, ...] | None = None
     sampler: str | None = None
     target: str | None = None
     seed: int | None = None
     device: str | None = None
+    trials_per_gpu: int | None = None
+    workers: int | None = None
+    plan: str | None = None
     suppress: float | None = None
     suppress_to: float | None = None
     download: bool = False
@@ -39,10 +57,14 @@ class SearchRequest:
 
     def __post_init__(self) -> None:
         """Raise InputError for a number out of range, or an unknown target."""
-        for name, least in (("trials", 1), ("epochs", 1), ("resolution", 4), ("seed", 0)):
+        for name, least in LEAST.items():
             value = getattr(self, name)
             if value is not None and value < least:
-                raise InputError(f"--{name} must be at least {least}, got {value}")
+                raise InputError(f"--{name.replace('_', '-')} must be at least {least}, got {value}")
+        if self.max_hours is not None and not 0 < self.max_hours < inf:
+            raise InputError(f"--max-hours must be a number above 0, got {self.max_hours}")
+        if self.rungs is not None and self.epochs is not None:
+            raise InputError("--rungs names the epochs of every rung; leave --epochs out")
         if self.train_fraction is not None and not 0 < self.train_fraction <= 1:
             raise InputError(f"--train-fraction must be above 0 and at most 1, got {self.train_fraction}")
         if self.suppress is not None and not 0 < self.suppress < inf:

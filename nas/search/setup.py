@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
-from nas import pareto
 from nas.architecture import Architecture, Task
 from nas.audit import audit
-from nas.budget import Budget, parse_count
 from nas.data.images import Dataset
 from nas.data.load import load_dataset
 from nas.data.spec import DataSpec
-from nas.errors import InputError, StudyError, unknown
-from nas.feasibility import Preflight, preflight, repair
-from nas.records import StudyConfig, Suppression
+from nas.errors import InputError, StudyError
+from nas.feasibility import Preflight, preflight
 from nas.results import StudyFolder
+from nas.search.changes import refuse_changes, refuse_other_images, refuse_other_target
+from nas.search.draft import DEFAULT_TRIALS, DEFAULT_VALIDATION_FRACTION, Draft
 from nas.search.evaluator import TrainingEvaluator
-from nas.search.proposals import SAMPLERS
-from nas.search.request import DEFAULT_SPACE, SearchRequest
+from nas.search.request import SearchRequest
 from nas.search.storage import open_storage, sqlite_path, sqlite_url
 from nas.search.study import Study, study_names
-from nas.space import SearchSpace, Target
-from nas.space_file import load_space, parse_space
 from nas.training.plan import measure_plan
-from nas.training.recipe import default_recipe, rungs
-
-DEFAULT_TRIALS = 48
-DEFAULT_EPOCHS = 6
-DEFAULT_REDUCTION = 2
-PROXY_IMAGES = 10_000
-"""Most images of an epoch unless asked for otherwise: a proxy ranks networks, it does not finish them."""
-DEFAULT_VALIDATION_FRACTION = 0.2
 
 
 @dataclass(frozen=True)
@@ -78,48 +65,20 @@ def _exists(url: str, name: str) -> bool:
 
 
 def _create(request: SearchRequest, url: str, folder: StudyFolder, tell: Callable[[str], None]) -> Prepared:
-    space = load_space(request.space or DEFAULT_SPACE)
-    sampler = request.sampler or "tpe"
-    if sampler not in SAMPLERS:
-        raise InputError(unknown("sampler", sampler, SAMPLERS))
-    wanted = request.objectives or pareto.DEFAULT_OBJECTIVES
-    pareto.objectives(wanted)
-    spec = _data_spec(request, space)
+    draft = Draft.of(request)
     device = _device(request.device or "cpu")
-    seed = request.seed or 0
-    budget = space.target.budget(request.cap)
     if request.target != "data":  # an impossible cap is refused before images are read for minutes
-        report = preflight(space, budget, seed=seed)
-    data = _load(spec, request, seed, request.resolution, tell)
+        report = preflight(draft.space, draft.budget, seed=draft.seed)
+    data = _load(draft.spec, request, draft.seed, request.resolution, tell)
     if request.target == "data":
-        space = replace(space, target=_target_of(data, space))
-        report = preflight(space, budget, seed=seed)
-    epochs = request.epochs or DEFAULT_EPOCHS
-    fraction = request.train_fraction or min(1.0, PROXY_IMAGES / len(data.train))
-    fidelities = rungs(epochs, data.resolution, round(fraction, 4))
-    recipe = default_recipe(data, _suppression(request))
-    typical = _typical(space, budget, seed)
+        draft = draft.on(data)
+        report = preflight(draft.space, draft.budget, seed=draft.seed)
+    typical, recipe = draft.typical(), draft.recipe(data)
     folder.prepare()
     tell("measuring how training runs fastest here")
     task = Task(num_classes=data.num_classes, in_channels=data.in_channels, resolution=data.resolution)
     plan, plans = measure_plan(typical, task, recipe, device)
-    config = StudyConfig(
-        name=request.name,
-        space_name=space.name,
-        space_text=space.text,
-        target=space.target,
-        budget=budget,
-        data=str(spec),
-        data_fingerprint=data.fingerprint,
-        validation_fraction=DEFAULT_VALIDATION_FRACTION,
-        objectives=wanted,
-        fidelities=fidelities,
-        reduction=DEFAULT_REDUCTION,
-        recipe=recipe,
-        plan=plan,
-        sampler=sampler,
-        seed=seed,
-    )
+    config = draft.config(data, recipe, plan)
     study = Study.create(open_storage(url, create=True), config, request.trials or DEFAULT_TRIALS)
     folder.write(config)
     return Prepared(study, TrainingEvaluator(data, recipe, plan), folder, report, False, plans)
@@ -128,18 +87,11 @@ def _create(request: SearchRequest, url: str, folder: StudyFolder, tell: Callabl
 def _resume(request: SearchRequest, url: str, folder: StudyFolder, tell: Callable[[str], None]) -> Prepared:
     study = Study.open(open_storage(url), request.name)
     config = study.config
-    _refuse_changes(request, study)
+    refuse_changes(request, study)
     spec = DataSpec.parse(request.data or config.data)
     data = _load(spec, request, config.seed, config.fidelities[-1].resolution, tell)
-    if data.fingerprint != config.data_fingerprint:
-        raise StudyError(
-            f"study {study.name!r}: data: the images of {spec} are not those the study was started with "
-            f"(fingerprint {data.fingerprint}, the study has {config.data_fingerprint})"
-        )
-    if request.target is not None:
-        own = parse_space(config.space_text)
-        asked = _target_of(data, own) if request.target == "data" else own.target
-        _refuse_change(study, "target", has=_in_words(config.target), asked=_in_words(asked))
+    refuse_other_images(study, spec, data)
+    refuse_other_target(request, study, data)
     _device(config.plan.device)
     if request.trials is not None:
         study.extend(request.trials)
@@ -147,76 +99,6 @@ def _resume(request: SearchRequest, url: str, folder: StudyFolder, tell: Callabl
     folder.write(config)
     report = preflight(study.space, config.budget, seed=config.seed)
     return Prepared(study, TrainingEvaluator(data, config.recipe, config.plan), folder, report, True, {})
-
-
-def _refuse_changes(request: SearchRequest, study: Study) -> None:
-    """Raise StudyError, naming the field, when the request differs from what the study was started with."""
-    config = study.config
-    asked: dict[str, object] = {
-        "space": load_space(request.space).text if request.space else None,
-        "cap": parse_count(request.cap, what="--cap") if request.cap else None,
-        "seed": request.seed,
-        "objectives": request.objectives,
-        "epochs": request.epochs,
-        "train-fraction": request.train_fraction,
-        "resolution": request.resolution,
-        "sampler": request.sampler,
-        "device": request.device,
-        "suppress": request.suppress,
-        "suppress-to": request.suppress_to,
-    }
-    top, suppression = config.fidelities[-1], config.recipe.suppression
-    has = {
-        "space": config.space_text,
-        "cap": config.budget.params,
-        "seed": config.seed,
-        "objectives": config.objectives,
-        "epochs": top.epochs,
-        "train-fraction": top.train_fraction,
-        "resolution": top.resolution,
-        "sampler": config.sampler,
-        "device": config.plan.device,
-        "suppress": None if suppression is None else suppression.strength,
-        "suppress-to": None if suppression is None else suppression.target,
-    }
-    for field, value in asked.items():
-        if value is not None:
-            _refuse_change(study, field, has=has[field], asked=value)
-
-
-def _refuse_change(study: Study, field: str, *, has: object, asked: object) -> None:
-    if asked != has:
-        difference = "" if field == "space" else f": the study has {_shown(has)}, asked was {_shown(asked)}"
-        raise StudyError(
-            f"study {study.name!r}: a different {field} than it was started with{difference}; "
-            "give another --study name, or leave the option out to go on"
-        )
-
-
-def _in_words(target: Target) -> str:
-    return f"{target.num_classes} classes, {target.in_channels}x{target.resolution}x{target.resolution} images"
-
-
-def _suppression(request: SearchRequest) -> Suppression | None:
-    if request.suppress is None and request.suppress_to is None:
-        return None
-    default = Suppression(target=request.suppress_to)
-    return default if request.suppress is None else default.model_copy(update={"strength": request.suppress})
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "none"
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def _data_spec(request: SearchRequest, space: SearchSpace) -> DataSpec:
-    if request.data is None and space.target.dataset not in {"digits"}:
-        raise InputError(
-            f"--data is missing: space {space.name!r} is for {space.target.dataset}; "
-            "say what to train on, such as --data fashion_mnist:PATH or --data folder:PATH"
-        )
-    return DataSpec.parse(request.data or space.target.dataset)
 
 
 def _device(name: str) -> str:
@@ -242,27 +124,3 @@ def _load(
         download=request.download,
         skip_broken=request.skip_broken,
     )
-
-
-def _target_of(data: Dataset, space: SearchSpace) -> Target:
-    """Return the classes and the size of the data as a target, with the caps that the space proposes."""
-    return space.target.model_copy(
-        update={
-            "dataset": data.name,
-            "num_classes": data.num_classes,
-            "in_channels": data.in_channels,
-            "resolution": data.resolution,
-        }
-    )
-
-
-def _typical(space: SearchSpace, budget: Budget, seed: int) -> Architecture:
-    """Return the first random member that fits: the plan is measured on it."""
-    rng = random.Random(seed)
-    members = (repair(space, space.random(rng), budget) for _ in range(100))
-    member = next((member for member in members if member is not None), None)
-    if member is None:
-        raise InputError(
-            f"space {space.name!r}: none of 100 random members could be repaired under {budget.params:,} params"
-        )
-    return space.decode(member)

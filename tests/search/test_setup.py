@@ -10,9 +10,10 @@ import pytest
 
 from nas.errors import AuditError, InputError, NasError, StudyError
 from nas.records import Fidelity, Plan, Status, StudyConfig
+from nas.search.draft import DEFAULT_TRIALS
 from nas.search.loop import run
 from nas.search.request import SearchRequest
-from nas.search.setup import DEFAULT_TRIALS, Prepared, prepare
+from nas.search.setup import Prepared, prepare
 from nas.search.storage import open_storage, sqlite_url
 from nas.search.study import Study
 from tests.core.examples import architecture, block
@@ -74,7 +75,7 @@ def test_the_request_decides(asked: dict[str, Any]) -> None:
 
 
 def test_large_data_is_seen_in_part_unless_asked(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.search.setup.PROXY_IMAGES", 500)
+    monkeypatch.setattr("nas.search.draft.PROXY_IMAGES", 500)
     part = prepare(SearchRequest(**asked))
     fraction = 500 / len(part.evaluator.data.train)
     assert [rung.train_fraction for rung in part.study.config.fidelities] == pytest.approx([fraction] * 2, abs=1e-4)
@@ -252,7 +253,7 @@ def test_a_folder_that_cannot_be_written_is_refused(asked: dict[str, Any]) -> No
 def test_a_space_of_which_no_member_can_be_repaired_is_refused(
     asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.search.setup.repair", lambda *_: None)
+    monkeypatch.setattr("nas.search.draft.repair", lambda *_: None)
     assert "none of 100 random members could be repaired" in refusal(asked)
     assert not asked["results"].exists()
 
