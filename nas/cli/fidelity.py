@@ -74,7 +74,7 @@ def _train(name: str, request: FidelityRequest, results: Path, storage: str | No
         if drawn.available < request.networks:
             _say(f"study {name}: {drawn.available} of {request.networks} networks in its fullest size bin")
         prepared = prepare(SearchRequest(results=results, storage=storage, study=name))
-        trainings = repeats(prepared.study, drawn, request.seeds)
+        trainings = repeats(prepared.study, drawn.records, request.seeds)
         chosen, seeds = plural(len(drawn.records), "network"), plural(request.seeds, "seed")
         _say(f"{chosen}, {seeds} each at the top rung: {trainings.left()} to train")
         with Progress(trainings) as progress:

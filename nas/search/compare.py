@@ -149,8 +149,13 @@ def compare(
     evaluate: Evaluator,
     accept: Callable[[Architecture], object],
     on_event: Callable[[Event], None] = lambda _: None,
+    *,
+    time_is_up: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Train what is missing of a comparison. `accept` audits each network before; a training that fails is noted."""
-    while (job := comparison.claim(accept)) is not None:  # ends: a process tries each training once
+    """Train what is missing of a comparison, until `time_is_up` before a training.
+
+    `accept` audits each network before; a training that fails is noted.
+    """
+    while not time_is_up() and (job := comparison.claim(accept)) is not None:  # ends: each is tried once
         on_event(Started(job))
         work(comparison, job, evaluate, on_event)

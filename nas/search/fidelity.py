@@ -6,6 +6,7 @@ them for one thing alone: which of its objectives may decide (`nas.trust`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -25,16 +26,18 @@ class Sample:
     available: int
 
 
-def repeats(study: Study, sample: Sample, seeds: int) -> Comparison:
-    """Return the trainings of a sample, from so many seeds each; a candidate's own one at the top rung is its first.
+def repeats(study: Study, records: Sequence[TrialRecord], seeds: int, *, rung: int | None = None) -> Comparison:
+    """Return the trainings of candidates at a rung, the highest unless given, from so many seeds each.
 
-    Kept, resumed and shared between processes as those of references are.
+    A candidate's own training there is one of them: it takes the last place, so that a further seed that was trained
+    before it got there is none too many. Kept, resumed and shared between processes as those of references are.
     """
     config = study.config
-    networks = tuple(map(_named, sample.records))
-    own = (_is_measured(each, config.fidelities[-1], _own_seed(each, config)) for each in sample.records)
-    had = {(network.key, 0) for network, is_there in zip(networks, own, strict=True) if is_there}
-    return Comparison(study, networks, seeds, suffix=FIDELITY_SUFFIX, had=had)
+    fidelity = config.fidelities[-1 if rung is None else rung]
+    networks = tuple(map(_named, records))
+    own = (_is_measured(each, fidelity, _own_seed(each, config)) for each in records)
+    had = {(network.key, seeds - 1) for network, is_there in zip(networks, own, strict=True) if is_there}
+    return Comparison(study, networks, seeds, suffix=FIDELITY_SUFFIX, had=had, rung=rung)
 
 
 def sample(study: Study, count: int) -> Sample:

@@ -1,13 +1,15 @@
 """Does one score order networks as another does, beyond what is known of them anyway, and how sure is that?
 
 Spearman's rank correlation, the partial one (Pearson's correlation of what is left of the ranks when least squares has
-taken the ranks of the controls out of them), and percentile bootstrap intervals over networks (Efron 1979). What cannot
-be said is None, never a number: too few networks, a score that does not vary, or one that the controls explain.
+taken the ranks of the controls out of them), Kendall's tau-b, both also inside groups of networks, and percentile
+bootstrap intervals over networks (Efron 1979). What cannot be said is None, never a number: too few networks, a score
+that does not vary, or one that the controls explain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +24,7 @@ LEAST_LEFT = 1e-6
 """Share of the length of a vector of ranks below which nothing of it is left beside the controls."""
 
 Array = NDArray[np.float64]
+Method = Literal["kendall", "spearman"]
 
 
 class Correlation(Value):
@@ -75,6 +78,65 @@ def bootstrap_interval(
         return None
     low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Correlation(value=value, low=float(low), high=float(high), count=count)
+
+
+def association(
+    x: ArrayLike,
+    y: ArrayLike,
+    method: Method = "kendall",
+    groups: Sequence[Hashable] | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Correlation | None:
+    """Return Kendall's tau-b or Spearman's correlation of `x` and `y`, (N,) each, with its interval; None as above.
+
+    `groups`, (N,), compares networks with those of their own group alone: the result is the mean over the groups of
+    which something can be said, weighted by their networks; each group is resampled by itself.
+    """
+    pairs = np.array([np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)])
+    names = list(groups) if groups is not None else [None] * pairs.shape[1]
+    rng, found = np.random.default_rng(seed), list[Array]()
+    counts = []
+    for group in dict.fromkeys(names):
+        members = pairs[:, [name == group for name in names]]
+        columns = _complete(members[0], members[1], ())
+        if columns is not None:
+            count = columns.shape[1]
+            draws = np.vstack([np.arange(count), rng.integers(0, count, (resamples, count))])
+            values = _taus(columns, draws) if method == "kendall" else _correlations(columns[:, draws])
+            if not np.isnan(values[0]):
+                found.append(values)
+                counts.append(count)
+    if not found:
+        return None
+    value, *drawn = _mean(np.array(found), np.array(counts))
+    sound = np.array(drawn)[~np.isnan(drawn)]
+    if 2 * len(sound) <= resamples:
+        return None
+    low, high = np.quantile(sound, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Correlation(value=value, low=float(low), high=float(high), count=sum(counts))
+
+
+def _mean(found: Array, counts: Array) -> Array:
+    """Return the mean of values (G, R) over the groups, weighted by `counts` (G,), where a value has a meaning."""
+    weights = counts[:, None] * ~np.isnan(found)
+    total = weights.sum(axis=0)
+    return np.asarray(np.where(total > 0, (weights * np.nan_to_num(found)).sum(axis=0) / np.maximum(total, 1), np.nan))
+
+
+def _taus(columns: Array, draws: NDArray[np.int64]) -> Array:
+    """Return Kendall's tau-b of columns (2, N) in each resample (R, N), (R,); NaN where it has no meaning.
+
+    A resample gives each network a weight, so that the sums over its pairs are products of matrices: no ranking.
+    """
+    count = columns.shape[1]
+    offsets = count * np.arange(len(draws))[:, None]
+    weights = np.bincount((draws + offsets).ravel(), minlength=draws.size).reshape(draws.shape).astype(np.float64)
+    x, y = np.sign(columns[:, :, None] - columns[:, None, :])
+    agreeing, *untied = (((weights @ pairs) * weights).sum(axis=1) for pairs in (x * y, x * x, y * y))
+    lengths = np.sqrt(untied[0] * untied[1])
+    return np.asarray(np.where(lengths > 0, agreeing / np.maximum(lengths, 1), np.nan))
 
 
 def _complete(x: ArrayLike, y: ArrayLike, controls: Sequence[ArrayLike]) -> Array | None:

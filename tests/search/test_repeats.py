@@ -67,7 +67,7 @@ def repeated(searched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the same with thirty networks trained from three seeds each."""
     path = copied(searched, tmp_path_factory.mktemp("repeated") / "study.db")
     study = opened(path)
-    compare(repeats(study, sample(study, NETWORKS), 3), Overlapping(), accept_all)
+    compare(repeats(study, sample(study, NETWORKS).records, 3), Overlapping(), accept_all)
     return path
 
 
@@ -113,7 +113,7 @@ def test_a_sample_goes_on_with_what_was_begun_and_depends_on_nothing_else(before
     drawn = sample(before, 4)
     assert sample(opened(Path(before.storage.url.removeprefix("sqlite:///"))), 4) == drawn
     other = next(each for each in before.records() if each not in drawn.records and each.cost.params > 250)
-    compare(repeats(before, Sample(0, (other,), 1), 2), Overlapping(), accept_all)
+    compare(repeats(before, (other,), 2), Overlapping(), accept_all)
     assert other.number in {each.number for each in sample(before, 4).records}
 
 
@@ -136,7 +136,7 @@ def test_every_network_of_the_sample_has_so_many_seeds_its_own_among_them(before
     drawn, evaluator = sample(before, 6), Overlapping()
     own = {each.number: len(finals(each)) for each in drawn.records}
     assert set(own.values()) == {0, 1}
-    trainings = repeats(before, drawn, 3)
+    trainings = repeats(before, drawn.records, 3)
     assert trainings.total == trainings.left() == sum(3 - count for count in own.values())
     compare(trainings, evaluator, accept_all)
     assert trainings.left() == 0
@@ -147,11 +147,11 @@ def test_every_network_of_the_sample_has_so_many_seeds_its_own_among_them(before
 
 def test_a_second_run_trains_only_what_is_missing(before: Study) -> None:
     drawn = sample(before, 3)
-    compare(repeats(before, drawn, 2), Overlapping(), accept_all)
+    compare(repeats(before, drawn.records, 2), Overlapping(), accept_all)
     again = Overlapping()
-    compare(repeats(before, sample(before, 3), 3), again, accept_all)
+    compare(repeats(before, sample(before, 3).records, 3), again, accept_all)
     assert sorted(number for number, _ in again.seen) == [each.number for each in drawn.records]
-    assert repeats(before, sample(before, 3), 3).left() == 0
+    assert repeats(before, sample(before, 3).records, 3).left() == 0
 
 
 def test_what_an_ended_process_left_is_trained_with_the_same_seed(
@@ -164,10 +164,10 @@ def test_what_an_ended_process_left_is_trained_with_the_same_seed(
 
     monkeypatch.setattr("nas.search.compare.worker_id", lambda: dead_worker)
     with pytest.raises(KeyboardInterrupt):
-        compare(repeats(before, sample(before, 2), 2), interrupted, accept_all, claimed.append)
+        compare(repeats(before, sample(before, 2).records, 2), interrupted, accept_all, claimed.append)
     monkeypatch.undo()
     events: list[Event] = []
-    compare(repeats(before, sample(before, 2), 2), Overlapping(), accept_all, events.append)
+    compare(repeats(before, sample(before, 2).records, 2), Overlapping(), accept_all, events.append)
     started = [event.job for event in events if isinstance(event, Started)]
     assert claimed[0].job.candidate in [job.candidate for job in started]
     assert claimed[0].job.seed in [job.seed for job in started]
@@ -189,7 +189,7 @@ def test_a_record_is_the_mean_over_its_seeds(after: Study) -> None:
 def test_a_further_seed_that_diverges_does_not_undo_the_trial(before: Study) -> None:
     drawn = sample(before, 2)
     records = before.records()
-    trainings = repeats(before, drawn, 2)
+    trainings = repeats(before, drawn.records, 2)
     compare(trainings, lambda *_: diverged(HIGH), accept_all)
     assert before.records() == records
     assert trainings.left() == 0
@@ -267,7 +267,7 @@ def test_what_is_proposed_and_promoted_depends_on_the_verdict_alone(before: Stud
 def test_further_seeds_below_the_gate_change_nothing_in_the_search(
     before: Study, searched: Path, tmp_path: Path
 ) -> None:
-    compare(repeats(before, sample(before, 4), 3), Overlapping(), accept_all)
+    compare(repeats(before, sample(before, 4).records, 3), Overlapping(), accept_all)
     other = opened(copied(searched, tmp_path / "other.db"))
     for study in (before, other):
         study.extend(TRIALS + 4)
@@ -279,7 +279,7 @@ def test_further_seeds_below_the_gate_change_nothing_in_the_search(
 def test_a_process_that_saw_the_verdict_change_goes_on_like_one_that_comes_new(before: Study, tmp_path: Path) -> None:
     before.extend(TRIALS + 1)
     run(before, Overlapping(), accept_all)  # with a mirror of two objectives
-    compare(repeats(before, sample(before, NETWORKS), 3), Overlapping(), accept_all)
+    compare(repeats(before, sample(before, NETWORKS).records, 3), Overlapping(), accept_all)
     path = Path(before.storage.url.removeprefix("sqlite:///"))
     new = opened(copied(path, tmp_path / "new.db"))
     for study in (before, new):

@@ -1,0 +1,149 @@
+"""Which rung of the ladder is worth its cost? How well each orders the final accuracy, beside what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from nas.records import Fidelity, StudyConfig, TrialRecord
+from nas.trust.correlation import FEWEST, Correlation, association
+from nas.value import Value, derive_seed
+
+ACCURACY = "val_accuracy"
+LEAST_ORDER = 0.5
+"""Kendall's tau below which a rung decides too often wrongly: of two networks it puts one in four the wrong way."""
+WELL_ORDERED = 0.8
+"""From here on there is order to spare: cheaper images may do."""
+LEAST_GAIN = 0.05
+"""What a rung must add to the order of the one below to be worth a training of its own."""
+
+
+class RungTrust(Value):
+    """How a rung orders the final accuracy, by Kendall's tau of its accuracy and of the mixed score there.
+
+    `cost` is the share of a full training that it takes to get there. `beside` is the tau of the accuracy over the
+    networks that the next rung has, too: only the better ones get there, and those are harder to tell apart.
+    """
+
+    rung: int
+    fidelity: Fidelity
+    cost: float
+    networks: int
+    accuracy: Correlation | None
+    mixed: Correlation | None
+    beside: Correlation | None
+
+
+def cost_shares(ladder: Sequence[Fidelity]) -> tuple[float, ...]:
+    """Return what share of the whole ladder a training has cost at each rung, in pixels seen."""
+    stages = [
+        (high.epochs - (low.epochs if low else 0)) * high.train_fraction * high.resolution**2
+        for low, high in pairwise([None, *ladder])
+        if high is not None
+    ]
+    return tuple(sum(stages[: i + 1]) / sum(stages) for i in range(len(stages)))
+
+
+def rung_accuracy(record: TrialRecord, fidelity: Fidelity) -> float | None:
+    """Return the accuracy of a record at a rung: of its own training there, else of one that passed through it.
+
+    A staged training that went on to a higher rung was validated at the end of each stage.
+    """
+    complete = [each for each in record.measurements if each.is_complete]
+    for each in complete:
+        if each.fidelity == fidelity:
+            return each.metrics[ACCURACY]
+    passed = (each.epochs[fidelity.epochs - 1].val_accuracy for each in complete if len(each.epochs) > fidelity.epochs)
+    return next((accuracy for accuracy in passed if accuracy is not None), None)
+
+
+def rung_trust(
+    config: StudyConfig,
+    records: Sequence[TrialRecord],
+    final: Mapping[int, float],
+    mixed: Mapping[int, Mapping[int, float]],
+) -> tuple[RungTrust, ...]:
+    """Return the rungs below the top, cheapest first.
+
+    `final` is the final accuracy of the networks by number, `mixed` by rung and by number the mixed score there.
+    """
+    ladder = config.fidelities
+    known = [each for each in records if each.number in final]
+    reached = [{each.number: rung_accuracy(each, rung) for each in known} for rung in ladder[:-1]]
+    at = [{number: accuracy for number, accuracy in each.items() if accuracy is not None} for each in reached]
+
+    def order(scores: Mapping[int, float], among: Mapping[int, float]) -> Correlation | None:
+        numbers = sorted(scores.keys() & among.keys() & final.keys())
+        drawn = derive_seed(config.seed, "rungs", "bootstrap")
+        return association([scores[n] for n in numbers], [final[n] for n in numbers], seed=drawn)
+
+    return tuple(
+        RungTrust(
+            rung=rung,
+            fidelity=ladder[rung],
+            cost=cost,
+            networks=len(at[rung]),
+            accuracy=order(at[rung], at[rung]),
+            mixed=order(mixed.get(rung, {}), at[rung]),
+            beside=order(at[rung], at[rung + 1]) if rung + 1 < len(at) else None,
+        )
+        for rung, cost in enumerate(cost_shares(ladder)[:-1])
+    )
+
+
+def advice(rungs: Sequence[RungTrust], top: Fidelity) -> str:
+    """Return in one or two sentences which rung is worth its cost, and which epochs and resolution to try.
+
+    The first of these rules that holds, with Kendall's tau of the accuracy at a rung and the final one:
+    a lowest rung below `LEAST_ORDER` is to be replaced by the cheapest rung that reaches it, else given the full
+    resolution if it has less, else three times the epochs; a rung that adds less than `LEAST_GAIN` to the one below,
+    over the networks of both, is to be left out; a lowest rung from `WELL_ORDERED` on at full resolution may try half
+    of it. Else the ladder stays as it is.
+    """
+    known = [each for each in rungs if each.accuracy is not None]
+    if len(rungs) == 0:
+        return "one rung: every network is trained in full, there is nothing to trust"
+    if not known or known[0].rung > 0 or known[0].accuracy is None:
+        return f"the rungs cannot be judged yet: that takes {FEWEST} networks with a final accuracy"
+    lowest, tau = known[0], known[0].accuracy.value
+    if tau < LEAST_ORDER:
+        return f"the lowest rung ({_words(lowest.fidelity)}) orders by {tau:.2f} only: " + _instead(known, top)
+    for low, high in pairwise(known):
+        if high.accuracy and low.beside and high.accuracy.value - low.beside.value < LEAST_GAIN:
+            kept = [each.fidelity.epochs for each in rungs if each is not high]
+            return (
+                f"rung {low.rung} ({_words(low.fidelity)}) orders as well as rung {high.rung} "
+                f"({_words(high.fidelity)}), {low.beside.value:.2f} and {high.accuracy.value:.2f}, at "
+                f"{100 * low.cost / high.cost:.0f} % of its cost: {_option([*kept, top.epochs])}"
+            )
+    gains = f"the lowest rung ({_words(lowest.fidelity)}) orders by {tau:.2f} at {100 * lowest.cost:.0f} % of the cost"
+    if tau >= WELL_ORDERED and lowest.fidelity.resolution >= top.resolution:
+        return f"{gains}: half its resolution, {top.resolution // 2} px, would cost a fourth of that and is worth a try"
+    return f"{gains}, and every rung is worth its own"
+
+
+def _instead(known: Sequence[RungTrust], top: Fidelity) -> str:
+    """Return what to do about a lowest rung that orders too little."""
+    lowest = known[0]
+    for each in known[1:]:
+        if each.accuracy and each.accuracy.value >= LEAST_ORDER:
+            kept = [rung.fidelity.epochs for rung in known if rung.rung >= each.rung]
+            return (
+                f"start at rung {each.rung} ({_words(each.fidelity)}), which orders by {each.accuracy.value:.2f} at "
+                f"{100 * each.cost:.0f} % of the cost: {_option([*kept, top.epochs])}"
+            )
+    if lowest.fidelity.resolution < top.resolution:
+        return f"give it the full resolution, {top.resolution} px"
+    more = 3 * lowest.fidelity.epochs
+    kept = [rung.fidelity.epochs for rung in known if rung.fidelity.epochs > more]
+    if more >= top.epochs:
+        return "only full trainings order these networks"
+    return f"give it 3 times the epochs: {_option([more, *kept, top.epochs])}"
+
+
+def _option(epochs: Sequence[int]) -> str:
+    return f"--rungs {','.join(map(str, epochs))}"
+
+
+def _words(fidelity: Fidelity) -> str:
+    return f"{fidelity.epochs} epoch{'s' * (fidelity.epochs > 1)}, {fidelity.resolution} px"
