@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import cached_property
 from statistics import fmean
 from typing import Literal
 
@@ -211,6 +212,11 @@ class TrialRecord(Candidate):
     def arch_id(self) -> str:
         """The id of the architecture."""
         return self.architecture.arch_id
+
+    @cached_property
+    def own(self) -> tuple[Measurement, ...]:
+        """The trainings from the trial's own seed, which is that of the first; all others are further seeds."""
+        return tuple(each for each in self.measurements if each.seed == self.measurements[0].seed)
 
     @property
     def best_fidelity(self) -> Fidelity | None:

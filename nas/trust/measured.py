@@ -8,6 +8,7 @@ from statistics import fmean
 
 from nas.architecture import Architecture
 from nas.records import Fidelity, Measurement, TrialRecord
+from nas.trust.mix import ZERO_COST
 from nas.value import FrozenMap
 
 
@@ -22,26 +23,37 @@ class Measured:
     seeds: int = 1
 
 
-def measured_at(record: TrialRecord, fidelity: Fidelity | None) -> Measured | None:
-    """Return a record at one fidelity, cost among its metrics; None where no training of it came to an end there."""
-    found = tuple(each for each in record.measurements if each.fidelity == fidelity and each.is_complete)
+def measured_at(record: TrialRecord, fidelity: Fidelity | None, *, own: bool = False) -> Measured | None:
+    """Return a record at one fidelity, cost and zero-cost scores among its metrics.
+
+    `own` leaves out further seeds. None where no training of it came to an end there.
+    """
+    trainings = record.own if own else record.measurements
+    found = tuple(each for each in trainings if each.fidelity == fidelity and each.is_complete)
     if not found:
         return None
     costs = {name: float(value) for name, value in record.cost.model_dump().items()}
-    metrics = FrozenMap(costs | _means(found))
+    metrics = FrozenMap(costs | _zero_cost(record) | _means(found))
     seeds = len({each.seed for each in found})
     return Measured(record.number, record.cost.params, depth(record.architecture), metrics, seeds)
 
 
-def all_measured_at(records: Iterable[TrialRecord], fidelity: Fidelity | None) -> tuple[Measured, ...]:
+def all_measured_at(
+    records: Iterable[TrialRecord], fidelity: Fidelity | None, *, own: bool = False
+) -> tuple[Measured, ...]:
     """Return the records that were measured at one fidelity, in the order of their numbers."""
-    found = (measured_at(record, fidelity) for record in records)
+    found = (measured_at(record, fidelity, own=own) for record in records)
     return tuple(sorted((each for each in found if each is not None), key=lambda each: each.number))
 
 
 def depth(architecture: Architecture) -> int:
     """Return the number of blocks."""
     return sum(len(stage.blocks) for stage in architecture.stages)
+
+
+def _zero_cost(record: TrialRecord) -> dict[str, float]:
+    """Return the scores of the untrained network, which only the lowest rung measures."""
+    return {name: each.metrics[name] for each in record.own for name in ZERO_COST if name in each.metrics}
 
 
 def _means(measurements: tuple[Measurement, ...]) -> dict[str, float]:

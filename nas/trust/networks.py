@@ -51,7 +51,7 @@ def networks(config: StudyConfig, records: Iterable[TrialRecord]) -> tuple[Netwo
 
 def proxy_trainings(config: StudyConfig, records: Iterable[TrialRecord]) -> tuple[Measured, ...]:
     """Return the trials at the first rung, each by its own training: further seeds come after a decision."""
-    return all_measured_at(map(_own, records), config.fidelities[0])
+    return all_measured_at(records, config.fidelities[0], own=True)
 
 
 def final_seeds(record: TrialRecord, top: Fidelity) -> int:
@@ -71,12 +71,6 @@ def fullest_bin(found: Iterable[Network]) -> int | None:
     """Return the size bin with the most networks, of equals that of the larger ones; None without any."""
     counts = Counter(each.size_bin for each in found)
     return min(counts, key=lambda each: (-counts[each], each), default=None)
-
-
-def _own(record: TrialRecord) -> TrialRecord:
-    """Return the record with the first of its trainings at each fidelity, which is that of the trial itself."""
-    own = {each.fidelity: each for each in reversed(record.measurements)}
-    return TrialRecord.model_construct(**dict(record) | {"measurements": tuple(own.values())})
 
 
 def _network(record: TrialRecord, proxy: Measured, composite: Composite, top: Fidelity, cap: int) -> Network:
