@@ -13,10 +13,11 @@ from functools import cached_property
 
 from nas import pareto
 from nas.budget import Budget
-from nas.records import Fidelity, ReferenceRecord, Status, StudyConfig, TrialRecord
+from nas.records import Fidelity, Measurement, ReferenceRecord, Status, StudyConfig, TrialRecord
 from nas.trust import gate
 from nas.trust.composite import NAME as COMPOSITE
 from nas.trust.composite import Composite
+from nas.trust.ladder import active_rungs
 from nas.trust.measured import all_measured_at, measured_at
 
 
@@ -75,21 +76,52 @@ class StudyView:
         return tuple(lines)
 
     @cached_property
+    def rungs(self) -> tuple[Fidelity, ...]:
+        """The part of the ladder that is in use; whoever has reached its end is evaluated."""
+        return active_rungs(self.records, self.config)
+
+    def status(self, record: TrialRecord) -> Status:
+        """Return what became of a trial or a reference."""
+        return record.status(self.rungs)
+
+    def fidelity_of(self, record: TrialRecord) -> Fidelity | None:
+        """Return the fidelity that a record is shown at: the compared one, else the highest that its trial reached."""
+        reached = {each.fidelity for each in record.measurements if each.is_complete}
+        if self.compared_fidelity in reached:
+            return self.compared_fidelity
+        own = {each.fidelity for each in record.own if each.is_complete}
+        return next((rung for rung in reversed(self.config.fidelities) if rung in own), record.best_fidelity)
+
+    def seeds(self, record: TrialRecord) -> tuple[int, ...]:
+        """Return the seeds that a record's metrics are the means over."""
+        return tuple(each.seed for each in self._shown(record))
+
+    def values(self, record: TrialRecord, name: str) -> tuple[float, ...]:
+        """Return what was measured of a metric from each seed that has it."""
+        return tuple(each.metrics[name] for each in self._shown(record) if name in each.metrics)
+
+    def _shown(self, record: TrialRecord) -> list[Measurement]:
+        fidelity = self.fidelity_of(record)
+        return [each for each in record.measurements if each.fidelity == fidelity and each.is_complete]
+
+    @cached_property
     def composites(self) -> dict[Fidelity, Composite]:
         """The composite `interference`, fitted at each fidelity on all records that were measured there."""
-        reached = dict.fromkeys(record.best_fidelity for record in self.records)
+        reached = dict.fromkeys(self.fidelity_of(record) for record in self.records)
         return {each: Composite.fitted(all_measured_at(self.records, each)) for each in reached if each is not None}
 
     def metrics(self, record: TrialRecord) -> dict[str, float]:
-        """Return `record.metrics` of a trial or a reference, `interference` as refitted where that could be done."""
-        composite = self.composites.get(record.best_fidelity) if record.best_fidelity else None
-        found = measured_at(record, record.best_fidelity)
-        return composite.metrics(found) if composite and found else record.metrics
+        """Return cost and the means over seeds at `fidelity_of`, `interference` refitted where that could be done."""
+        fidelity = self.fidelity_of(record)
+        found, composite = measured_at(record, fidelity), self.composites.get(fidelity) if fidelity else None
+        if found is None:
+            return record.metrics
+        return composite.metrics(found) if composite else dict(found.metrics)
 
     @cached_property
     def counts(self) -> Counter[Status]:
         """How many trials have each status."""
-        return Counter(record.status(self.config.fidelities) for record in self.records)
+        return Counter(map(self.status, self.records))
 
     @cached_property
     def _eligible(self) -> tuple[TrialRecord, ...]:
@@ -97,19 +129,22 @@ class StudyView:
         return tuple(filter(self._is_eligible, self.records))
 
     def _is_eligible(self, record: TrialRecord) -> bool:
-        sound = record.status(self.config.fidelities) in {Status.EVALUATED, Status.STOPPED_EARLY}
+        sound = self.status(record) in {Status.EVALUATED, Status.STOPPED_EARLY}
         return sound and not self.budget.violations(record.cost)
 
     @cached_property
     def compared_fidelity(self) -> Fidelity | None:
-        """The highest rung that any trial under the caps has reached; only records that reached it are compared."""
-        reached = {record.best_fidelity for record in self._eligible}
+        """The highest rung that the search itself has brought a trial under the caps to; further seeds move nothing."""
+        reached = {each.fidelity for record in self._eligible for each in record.own if each.is_complete}
         return next((rung for rung in reversed(self.config.fidelities) if rung in reached), None)
+
+    def _was_compared(self, record: TrialRecord) -> bool:
+        return self.compared_fidelity is not None and self.fidelity_of(record) == self.compared_fidelity
 
     @cached_property
     def compared(self) -> tuple[TrialRecord, ...]:
-        """The records that fit the caps and were measured at the compared fidelity."""
-        return tuple(record for record in self._eligible if record.best_fidelity == self.compared_fidelity)
+        """The records that fit the caps and were measured at the compared fidelity, whatever the seed."""
+        return tuple(filter(self._was_compared, self._eligible))
 
     @cached_property
     def front(self) -> tuple[TrialRecord, ...]:
@@ -120,7 +155,7 @@ class StudyView:
 
     def is_compared(self, reference: ReferenceRecord) -> bool:
         """Return whether a reference fits the caps and was measured as the compared records were."""
-        return self._is_eligible(reference) and reference.best_fidelity == self.compared_fidelity
+        return self._is_eligible(reference) and self._was_compared(reference)
 
     def dominating(self, reference: ReferenceRecord) -> TrialRecord | None:
         """Return the smallest member of the front that dominates a compared reference; None when none does."""
@@ -134,7 +169,7 @@ class StudyView:
             return f"dominated by trial {winner.number}" if winner else "not dominated"
         if self._is_eligible(reference):
             return "measured at another fidelity"
-        status = reference.status(self.config.fidelities)
+        status = self.status(reference)
         return "over the cap" if status is Status.EVALUATED else str(status)
 
     @property

@@ -6,7 +6,7 @@ import pytest
 
 from nas.budget import Budget
 from nas.errors import InputError
-from nas.records import Status, TrialRecord
+from nas.records import Fidelity, Status, TrialRecord
 from nas.view import StudyView
 from tests.core.examples import HIGH, LOW, config, diverged, measurement, record
 
@@ -91,3 +91,35 @@ def test_a_study_without_results_has_no_front(records: tuple[TrialRecord, ...]) 
 def test_a_view_leaves_the_study_as_it_was() -> None:
     assert StudyView.of(config(), RECORDS, budget=Budget(params=1)).config == config()
     assert VIEW.budget == Budget(params=1_000)
+
+
+SAMPLED = record(measurement(0.45, LOW), measurement(0.75, HIGH, seed=9), number=8, params=600)
+"""Not promoted, but trained at the top from a further seed."""
+
+
+def test_further_seeds_at_the_top_do_not_decide_what_is_compared() -> None:
+    view = StudyView.of(config(), [*RECORDS[3:5], SAMPLED])
+    assert view.compared_fidelity == LOW
+    assert _numbers(view.compared) == [3, 4, 8]
+    assert view.metrics(SAMPLED)["val_accuracy"] == 0.45
+
+
+def test_further_seeds_at_the_compared_fidelity_are_compared() -> None:
+    view = StudyView.of(config(), [*RECORDS, SAMPLED])
+    assert _numbers(view.compared) == [0, 1, 2, 8]
+    assert (view.fidelity_of(SAMPLED), view.seeds(SAMPLED)) == (HIGH, (9,))
+
+
+def test_a_record_is_shown_as_the_mean_over_its_seeds() -> None:
+    repeated = record(measurement(0.5), measurement(0.8, HIGH), measurement(0.6, HIGH, seed=1), number=0)
+    view = StudyView.of(config(), [repeated])
+    assert view.values(repeated, "val_accuracy") == (0.8, 0.6)
+    assert view.seeds(repeated) == (0, 1)
+    assert view.metrics(repeated)["val_accuracy"] == pytest.approx(0.7)
+
+
+def test_who_reached_the_end_of_the_ladder_in_use_is_evaluated() -> None:
+    view = StudyView.of(config(fidelities=(LOW, HIGH, Fidelity(epochs=16, resolution=8))), RECORDS)
+    assert view.rungs == (LOW, HIGH)
+    assert view.status(RECORDS[0]) is Status.EVALUATED
+    assert view.fidelity_of(RECORDS[3]) == LOW
