@@ -33,14 +33,14 @@ def load_dataset(
     """
     source = _read(spec, "train", resolution=resolution, download=download, skip_broken=skip_broken)
     try:
-        train, validation = hold_out(source, validation_fraction, seed=seed)
+        train, validation = hold_out(source.images.labels, source.classes, validation_fraction, seed=seed)
     except DataError as error:
         raise DataError(f"{spec}: {error}") from error
     return Dataset(
         name=spec.name,
         classes=source.classes,
-        train=train,
-        validation=validation,
+        train=source.images.select(train),
+        validation=source.images.select(validation),
         fingerprint=source.fingerprint,
         mirror=spec.kind not in _CHIRAL,
         skipped=source.skipped,

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from nas.data.images import Images, Source
+from nas.data.images import Images
 from nas.errors import DataError
 
 VALIDATION_FRACTION = 0.2
 VALIDATION_IMAGES = 10_000  # accuracy on that many has a standard error below half a point; more only costs time
 
+_NESTED_SEED = 0  # of the one order of train: all trainings at a fidelity see the same part of it
 
-def hold_out(source: Source, fraction: float | None, *, seed: int) -> tuple[Images, Images]:
-    """Split `source` into train and validation, each class in proportion.
+
+def hold_out(labels: Tensor, classes: Sequence[str], fraction: float | None, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Return the indices of train, in nested order, and of validation, ascending; each class in proportion.
 
     `fraction` of the images is held out; None means a fifth, but at most 10,000 images, and at least as
     many as there are classes. Raises DataError if a class has fewer than two images, or if either side would
     have fewer images than there are classes.
     """
-    labels, classes = source.images.labels, source.classes
     counts = torch.bincount(labels, minlength=len(classes))
     if counts.min() < 2:
         name, count = classes[int(counts.argmin())], int(counts.min())
         raise DataError(f"class {name!r} has {count} readable image(s); train and validation need one each")
     held_out = _held_out_count(len(labels), len(classes), fraction)
     train, validation = split_labels(labels, held_out, seed=seed)
-    return source.images.select(train), source.images.select(validation)
+    return train[nested_order(labels[train])], validation
 
 
 def split_labels(labels: Tensor, held_out: int, *, seed: int) -> tuple[Tensor, Tensor]:
@@ -40,20 +43,27 @@ def split_labels(labels: Tensor, held_out: int, *, seed: int) -> tuple[Tensor, T
     return kept, held
 
 
-def subset(images: Images, fraction: float, *, seed: int) -> Images:
-    """Return `fraction` of the images, each class in proportion, in their old order.
+def nested_order(labels: Tensor) -> Tensor:
+    """Return the order, int64 (N,), in which any prefix has each class in proportion, drawn the same every time.
 
-    Nested: with one seed, a smaller fraction is a subset of a larger one, so that a rung sees what the rung
-    below it saw. scikit-learn's splits are not. Raises DataError unless 0 < fraction <= 1.
+    A smaller prefix is part of a larger one, so a rung sees what the rung below it saw; scikit-learn's splits do not
+    nest.
+    """
+    count = torch.bincount(labels)[labels]
+    # Every image stands somewhere in 0..1 of its own class, and all of them go by that place.
+    place = (_rank_in_class(labels, _generator(_NESTED_SEED)) + 0.5).double() / count
+    return place.argsort(stable=True)
+
+
+def subset(images: Images, fraction: float) -> Images:
+    """Return the first `fraction` of the images, a view: each class in proportion if they are in nested order.
+
+    Raises DataError unless 0 < fraction <= 1.
     """
     if not 0 < fraction <= 1:
         raise DataError(f"train fraction must be above 0 and at most 1, got {fraction}")
-    labels = images.labels
-    count = torch.bincount(labels)[labels]
-    # Every image stands somewhere in 0..1 of its own class: any prefix of that order has each class in proportion.
-    position = (_rank_in_class(labels, _generator(seed)) + 0.5).double() / count
     size = max(1, round(fraction * len(images)))
-    return images.select(position.argsort(stable=True)[:size].sort().values)
+    return Images(images.pixels[:size], images.labels[:size])
 
 
 def fixed_batch(images: Images, size: int, *, seed: int) -> Images:

@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 import torch
 
-from nas.data.batches import batch_count, batches, evaluation_batches
+from nas.data.batches import batch_count, batches, epoch_order, evaluation_batches
 from nas.data.images import Dataset, Images, resize
 from nas.errors import DataError
 
@@ -101,6 +101,17 @@ def test_fewer_images_than_a_batch_are_one_batch() -> None:
 @pytest.mark.parametrize("count", [3, 8, 10, 16])
 def test_batch_count_is_what_batches_yield(count: int) -> None:
     assert len(epoch(count, 8)) == batch_count(count, 8)
+
+
+def test_batches_know_which_images_they_hold() -> None:
+    images = noise(10)
+    for batch in batches(images, 4, torch.Generator(), "cpu"):
+        assert torch.equal(images.pixels[batch.indices], batch.pixels)
+
+
+def test_an_epoch_can_be_drawn_at_once() -> None:
+    order = epoch_order(noise(10), 4, torch.Generator().manual_seed(0))
+    assert order.tolist() == epoch(10, 4, seed=0)
 
 
 def test_batches_stay_uint8() -> None:

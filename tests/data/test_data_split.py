@@ -8,11 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
-from nas.data.images import Images, Source
+from nas.data.images import Images
 from nas.data.load import load_dataset
 from nas.data.spec import DataSpec
-from nas.data.split import fixed_batch, hold_out, subset
+from nas.data.split import fixed_batch, hold_out, nested_order, subset
 from nas.errors import DataError
 
 
@@ -28,32 +29,37 @@ def numbers(images: Images) -> list[int]:
     return (high * 256 + low).tolist()
 
 
-def source(*per_class: int) -> Source:
-    return Source(numbered(*per_class), tuple(f"c{i}" for i in range(len(per_class))), "")
+def held_out(*per_class: int, fraction: float | None = None, seed: int = 0) -> tuple[Tensor, Tensor]:
+    classes = [f"c{i}" for i in range(len(per_class))]
+    return hold_out(numbered(*per_class).labels, classes, fraction, seed=seed)
+
+
+def nested(*per_class: int) -> Images:
+    images = numbered(*per_class)
+    return images.select(nested_order(images.labels))
 
 
 def test_train_and_validation_share_nothing_and_lose_nothing() -> None:
-    train, validation = hold_out(source(100, 50), None, seed=0)
-    assert sorted(numbers(train) + numbers(validation)) == list(range(150))
+    assert torch.cat(held_out(100, 50)).sort().values.tolist() == list(range(150))
 
 
 def test_validation_is_in_proportion() -> None:
-    _, validation = hold_out(source(1000, 500, 100), 0.1, seed=0)
-    assert validation.labels.bincount().tolist() == [100, 50, 10]
+    _, validation = held_out(1000, 500, 100, fraction=0.1)
+    assert numbered(1000, 500, 100).labels[validation].bincount().tolist() == [100, 50, 10]
 
 
 def test_split_follows_the_seed() -> None:
-    first, again, other = (numbers(hold_out(source(50, 50), None, seed=seed)[1]) for seed in (1, 1, 2))
+    first, again, other = (held_out(50, 50, seed=seed)[1].tolist() for seed in (1, 1, 2))
     assert first == again != other
 
 
 def test_seed_may_be_larger_than_32_bits() -> None:
-    assert len(hold_out(source(5, 5), None, seed=2**40 + 1)[1]) == 2
+    assert len(held_out(5, 5, seed=2**40 + 1)[1]) == 2
 
 
 @pytest.mark.parametrize(("per_class", "expected"), [(100, 40), (40_000, 10_000), (2, 2)])
 def test_default_is_a_fifth_up_to_10000_and_one_per_class(per_class: int, expected: int) -> None:
-    assert len(hold_out(source(per_class, per_class), None, seed=0)[1]) == expected
+    assert len(held_out(per_class, per_class)[1]) == expected
 
 
 def test_digits_have_a_useful_validation_split() -> None:
@@ -65,7 +71,7 @@ def test_digits_have_a_useful_validation_split() -> None:
 @pytest.mark.parametrize("fraction", [0.0, 0.01, 0.99, 1.5, -1.0])
 def test_fraction_that_leaves_a_side_too_small_is_refused(fraction: float) -> None:
     with pytest.raises(DataError, match=r"of 20 images; 2 classes need between 2 and 18"):
-        hold_out(source(10, 10), fraction, seed=0)
+        held_out(10, 10, fraction=fraction)
 
 
 def test_refusal_names_the_data() -> None:
@@ -75,37 +81,42 @@ def test_refusal_names_the_data() -> None:
 
 def test_class_of_one_is_refused_by_name() -> None:
     with pytest.raises(DataError, match=r"class 'c1' has 1 readable image\(s\); train and validation need one each"):
-        hold_out(source(10, 1), None, seed=0)
+        held_out(10, 1)
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.integers(1, 40), min_size=2, max_size=5), st.integers(0, 9))
-def test_smaller_subset_lies_within_the_larger(per_class: list[int], seed: int) -> None:
-    images = numbered(*per_class)
-    nested = [set(numbers(subset(images, fraction, seed=seed))) for fraction in (0.1, 0.25, 0.5, 0.9, 1.0)]
-    assert all(small <= large for small, large in pairwise(nested))
-    assert len(nested[-1]) == len(images)
+@given(st.lists(st.integers(1, 40), min_size=2, max_size=5))
+def test_smaller_subset_begins_the_larger(per_class: list[int]) -> None:
+    images = nested(*per_class)
+    parts = [numbers(subset(images, fraction)) for fraction in (0.1, 0.25, 0.5, 0.9, 1.0)]
+    assert all(large[: len(small)] == small for small, large in pairwise(parts))
+    assert sorted(parts[-1]) == list(range(len(images)))
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=5), st.floats(0.05, 1))
 def test_subset_is_in_proportion_to_within_one_image(per_class: list[int], fraction: float) -> None:
-    chosen = subset(numbered(*per_class), fraction, seed=0)
+    chosen = subset(nested(*per_class), fraction)
     counts = chosen.labels.bincount(minlength=len(per_class)).tolist()
     assert len(chosen) == max(1, round(fraction * sum(per_class)))
     assert all(abs(count - fraction * total) <= 1.5 for count, total in zip(counts, per_class, strict=True))
 
 
-def test_subset_keeps_the_order_and_follows_the_seed() -> None:
-    first, again, other = (numbers(subset(numbered(50, 50), 0.3, seed=seed)) for seed in (1, 1, 2))
-    assert first == again == sorted(first)
-    assert first != other
+def test_subset_is_a_view() -> None:
+    images = nested(50, 50)
+    assert subset(images, 0.3).pixels.data_ptr() == images.pixels.data_ptr()
+
+
+def test_classes_are_mixed_in_nested_order() -> None:
+    order = nested_order(numbered(50, 50).labels)
+    assert order.tolist() == nested_order(numbered(50, 50).labels).tolist()
+    assert order.tolist() != sorted(order.tolist())
 
 
 @pytest.mark.parametrize("fraction", [0.0, -0.5, 1.01])
 def test_impossible_subset_is_refused(fraction: float) -> None:
     with pytest.raises(DataError, match="train fraction must be above 0 and at most 1"):
-        subset(numbered(3, 3), fraction, seed=0)
+        subset(numbered(3, 3), fraction)
 
 
 def test_fixed_batch_is_even_over_uneven_classes() -> None:
@@ -130,7 +141,7 @@ def test_fixed_batch_is_at_most_everything() -> None:
 def test_nothing_touches_the_global_generators() -> None:
     torch.manual_seed(7)
     expected = torch.get_rng_state()
-    hold_out(source(10, 10), None, seed=0)
-    subset(numbered(10, 10), 0.5, seed=0)
+    held_out(10, 10)
+    nested_order(numbered(10, 10).labels)
     fixed_batch(numbered(10, 10), 4, seed=0)
     assert torch.equal(torch.get_rng_state(), expected)
