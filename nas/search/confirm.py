@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from nas.architecture import Architecture
 from nas.records import TrialRecord
@@ -33,6 +33,19 @@ def confirmation(study: Study, top: int, seeds: int) -> Comparison:
     return repeats(study, finalists(view, top), seeds, rung=rung)
 
 
+def rounds(study: Study, top: int, seeds: int) -> Iterator[Comparison]:
+    """Yield what is to be trained of the finalists, and again of those they are then, up to `ROUNDS` times.
+
+    Ends when nothing was done of the last: it was complete, others are at it, it failed, or there was no time.
+    """
+    for _ in range(ROUNDS):
+        trainings = confirmation(study, top, seeds)
+        before = trainings.left()
+        yield trainings
+        if trainings.left() == before:
+            return
+
+
 def confirm(
     study: Study,
     evaluate: Evaluator,
@@ -43,13 +56,9 @@ def confirm(
     seeds: int,
     time_is_up: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Train the finalists until each has `seeds` trainings, and those that take their places, up to `ROUNDS` times.
+    """Train the finalists until each has `seeds` trainings, and those that take their places meanwhile.
 
     Several workers may do it at once; each takes what no other has begun. Ends before a training when `time_is_up`.
     """
-    for _ in range(ROUNDS):
-        trainings = confirmation(study, top, seeds)
-        before = trainings.left()
+    for trainings in rounds(study, top, seeds):
         compare(trainings, evaluate, accept, on_event, time_is_up=time_is_up)
-        if trainings.left() == before:  # nothing to do, others are at it, or what is left failed
-            return

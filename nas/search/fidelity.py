@@ -1,19 +1,27 @@
 """Candidates of a study trained at its top rung from further seeds: what is missing to say which scores to trust.
 
 The trainings stand in an Optuna study of their own and join the records as further measurements. The search looks at
-them for one thing alone: which of its objectives may decide (`nas.trust`).
+them for two things alone: which of its objectives may decide, and how much seeds change by themselves (`nas.trust`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from optuna.trial import TrialState
+
 from nas.records import Fidelity, ReferenceRecord, Status, StudyConfig, TrialRecord
 from nas.search.compare import Comparison
+from nas.search.ledger import RUNG, read_trials
 from nas.search.study import FIDELITY_SUFFIX, Study
+from nas.trust.meter import scored
+from nas.trust.mix import NAME as MIX
 from nas.trust.networks import ACCURACY, Network, fullest_bin, networks
+from nas.trust.rungs import cost_shares
+from nas.trust.spread import spread
 from nas.value import derive_seed
 
 
@@ -24,6 +32,14 @@ class Sample:
     size_bin: int | None
     records: tuple[TrialRecord, ...]
     available: int
+
+
+def further(study: Study, records: Sequence[TrialRecord], seeds: int = 1) -> Comparison:
+    """Return trainings of candidates at the top rung from so many seeds that are not their own.
+
+    What a score is held against must not share its seed, whose luck would count as foresight.
+    """
+    return Comparison(study, tuple(map(_named, records)), seeds, suffix=FIDELITY_SUFFIX)
 
 
 def repeats(study: Study, records: Sequence[TrialRecord], seeds: int, *, rung: int | None = None) -> Comparison:
@@ -38,6 +54,40 @@ def repeats(study: Study, records: Sequence[TrialRecord], seeds: int, *, rung: i
     own = (_is_measured(each, fidelity, _own_seed(each, config)) for each in records)
     had = {(network.key, seeds - 1) for network, is_there in zip(networks, own, strict=True) if is_there}
     return Comparison(study, networks, seeds, suffix=FIDELITY_SUFFIX, had=had, rung=rung)
+
+
+def stratified(study: Study, most: int | None = None, seconds: float | None = None) -> tuple[TrialRecord, ...]:
+    """Return networks to train once more at the top rung, over all sizes and scores (`nas.trust.spread`).
+
+    At most `most`, and no more than are trained in so many `seconds`, as predicted; what was begun takes part anyway.
+    """
+    config = study.config
+    records = {each.number: each for each in study.records() if _is_sound(each, config)}
+    begun = _begun(study) & records.keys()
+    left, chosen = math.inf if seconds is None else seconds, list[TrialRecord]()
+    for number in spread(scored(config, tuple(records.values())), begun, mixed=MIX, seed=config.seed):
+        left -= predicted_seconds(records[number], config) if number not in begun else 0.0
+        if number not in begun and (left < 0 or (most is not None and len(chosen) >= most)):
+            break
+        chosen.append(records[number])
+    return tuple(chosen)
+
+
+def predicted_seconds(record: TrialRecord, config: StudyConfig) -> float:
+    """Return how long a full training of a candidate takes, by what its first one at the lowest rung took."""
+    lowest = next(each for each in record.measurements if each.fidelity == config.fidelities[0])
+    return lowest.train_seconds / cost_shares(config.fidelities)[0]
+
+
+def _begun(study: Study) -> set[int]:
+    """Return which candidates were, or are being, trained at the top rung from a further seed."""
+    top = len(study.config.fidelities) - 1
+    return {
+        trial.reference.number
+        for trial in read_trials(study.storage, study.name + FIDELITY_SUFFIX)
+        if trial.attributes.get(RUNG, top) == top
+        and (trial.measurement is not None or trial.state == TrialState.RUNNING)
+    }
 
 
 def sample(study: Study, count: int) -> Sample:

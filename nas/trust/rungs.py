@@ -94,55 +94,58 @@ def rung_trust(
 def advice(rungs: Sequence[RungTrust], top: Fidelity) -> str:
     """Return in one or two sentences which rung is worth its cost, and which epochs and resolution to try.
 
-    The first of these rules that holds, with Kendall's tau of the accuracy at a rung and the final one:
-    a lowest rung below `LEAST_ORDER` is to be replaced by the cheapest rung that reaches it, else given the full
-    resolution if it has less, else three times the epochs; a rung that adds less than `LEAST_GAIN` to the one below,
-    over the networks of both, is to be left out; a lowest rung from `WELL_ORDERED` on at full resolution may try half
-    of it. Else the ladder stays as it is.
+    The first of these rules that holds, by Kendall's tau of the accuracy at a rung and the final one: a lowest rung
+    below `LEAST_ORDER` is to be replaced by the cheapest rung that reaches it, else given the full resolution if it has
+    less, else three times the epochs; a rung that adds less than `LEAST_GAIN` to the one below, over the networks of
+    both, is to be left out; a lowest rung from `WELL_ORDERED` on may try half its resolution. Else the ladder is good.
     """
-    known = [each for each in rungs if each.accuracy is not None]
-    if len(rungs) == 0:
-        return "one rung: every network is trained in full, there is nothing to trust"
-    if not known or known[0].rung > 0 or known[0].accuracy is None:
+    if not rungs:
+        return "one rung: every network is trained in full, there is no proxy to trust"
+    lowest, ladder = rungs[0], [*(each.fidelity for each in rungs), top]
+    if lowest.accuracy is None:
         return f"the rungs cannot be judged yet: that takes {FEWEST} networks with a final accuracy"
-    lowest, tau = known[0], known[0].accuracy.value
+    tau, of_cost = lowest.accuracy.value, f"at {100 * lowest.cost:.0f} % of the cost"
     if tau < LEAST_ORDER:
-        return f"the lowest rung ({_words(lowest.fidelity)}) orders by {tau:.2f} only: " + _instead(known, top)
-    for low, high in pairwise(known):
+        return f"the lowest rung ({_words(lowest.fidelity)}) orders by {tau:.2f} only: {_instead(rungs, top)}"
+    for low, high in pairwise(rungs):
         if high.accuracy and low.beside and high.accuracy.value - low.beside.value < LEAST_GAIN:
-            kept = [each.fidelity.epochs for each in rungs if each is not high]
+            without = [each for each in ladder if each != high.fidelity]
             return (
                 f"rung {low.rung} ({_words(low.fidelity)}) orders as well as rung {high.rung} "
                 f"({_words(high.fidelity)}), {low.beside.value:.2f} and {high.accuracy.value:.2f}, at "
-                f"{100 * low.cost / high.cost:.0f} % of its cost: {_option([*kept, top.epochs])}"
+                f"{100 * low.cost / high.cost:.0f} % of its cost: {_option(without)}"
             )
-    gains = f"the lowest rung ({_words(lowest.fidelity)}) orders by {tau:.2f} at {100 * lowest.cost:.0f} % of the cost"
-    if tau >= WELL_ORDERED and lowest.fidelity.resolution >= top.resolution:
-        return f"{gains}: half its resolution, {top.resolution // 2} px, would cost a fourth of that and is worth a try"
-    return f"{gains}, and every rung is worth its own"
+    found = f"the lowest rung ({_words(lowest.fidelity)}) orders by {tau:.2f} {of_cost}"
+    if tau >= WELL_ORDERED:
+        half = lowest.fidelity.model_copy(update={"resolution": lowest.fidelity.resolution // 2})
+        return f"{found}; half its resolution costs a fourth and is worth a try: {_option([half, *ladder[1:]])}"
+    return f"{found}, and every rung is worth its own"
 
 
-def _instead(known: Sequence[RungTrust], top: Fidelity) -> str:
+def _instead(rungs: Sequence[RungTrust], top: Fidelity) -> str:
     """Return what to do about a lowest rung that orders too little."""
-    lowest = known[0]
-    for each in known[1:]:
+    ladder = [*(each.fidelity for each in rungs), top]
+    for i, each in enumerate(rungs):
         if each.accuracy and each.accuracy.value >= LEAST_ORDER:
-            kept = [rung.fidelity.epochs for rung in known if rung.rung >= each.rung]
             return (
                 f"start at rung {each.rung} ({_words(each.fidelity)}), which orders by {each.accuracy.value:.2f} at "
-                f"{100 * each.cost:.0f} % of the cost: {_option([*kept, top.epochs])}"
+                f"{100 * each.cost:.0f} % of the cost: {_option(ladder[i:])}"
             )
-    if lowest.fidelity.resolution < top.resolution:
-        return f"give it the full resolution, {top.resolution} px"
-    more = 3 * lowest.fidelity.epochs
-    kept = [rung.fidelity.epochs for rung in known if rung.fidelity.epochs > more]
-    if more >= top.epochs:
+    lowest = rungs[0].fidelity
+    if lowest.resolution < top.resolution:
+        full = lowest.model_copy(update={"resolution": top.resolution})
+        return f"give it the full resolution: {_option([full, *ladder[1:]])}"
+    longer = lowest.model_copy(update={"epochs": 3 * lowest.epochs})
+    if longer.epochs >= top.epochs:
         return "only full trainings order these networks"
-    return f"give it 3 times the epochs: {_option([more, *kept, top.epochs])}"
+    return f"give it 3 times the epochs: {_option([longer, *(each for each in ladder if each.epochs > longer.epochs)])}"
 
 
-def _option(epochs: Sequence[int]) -> str:
-    return f"--rungs {','.join(map(str, epochs))}"
+def _option(ladder: Sequence[Fidelity]) -> str:
+    """Return the option of `nas search` that asks for a ladder."""
+    full = ladder[-1].resolution
+    rungs = (f"{each.epochs}{f'@{each.resolution}' * (each.resolution != full)}" for each in ladder)
+    return f"--rungs {','.join(rungs)}"
 
 
 def _words(fidelity: Fidelity) -> str:
