@@ -34,6 +34,11 @@ def allow_code(*, allowed: bool = True) -> None:
     _permission["given"] = allowed
 
 
+def is_code_allowed() -> bool:
+    """Return whether the import is permitted."""
+    return _permission["given"]
+
+
 def own_family(name: str, reference: str) -> Family:
     """Return the family that ``package.module:attribute`` names; SpaceError when it is not allowed or not there."""
     if not _permission["given"]:

@@ -74,7 +74,7 @@ def root(
     """Find the best image classifier that fits under a hard parameter cap."""
 
 
-for command in (training.search, training.compare, training.fidelity):
+for command in (training.search, training.worker, training.compare, training.fidelity, training.confirm):
     app.command()(command)
 
 

@@ -84,7 +84,8 @@ class Progress:
     def _line(self, event: Finished) -> str:
         done = self._comparison.total - self._comparison.left()
         size = count(event.job.candidate.cost.params)
-        return f"[{done}/{self._comparison.total}] {_name(event.job.candidate)} ({size} params): {outcome(event)}"
+        came_to = outcome(event.measurement, event.error)
+        return f"[{done}/{self._comparison.total}] {_name(event.job.candidate)} ({size} params): {came_to}"
 
 
 def _name(candidate: Candidate) -> str:

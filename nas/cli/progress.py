@@ -1,4 +1,7 @@
-"""Progress of a search: a live panel on a terminal, plain lines elsewhere; always to stderr."""
+"""Progress of a search: a live panel on a terminal, plain lines elsewhere; always to stderr.
+
+What this process trains is heard of as events; what other workers train is found in the database.
+"""
 
 from __future__ import annotations
 
@@ -11,32 +14,43 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.cli.output import count, quantity
-from nas.records import Status
+from nas.records import Candidate, Fidelity, Measurement, Status, StudyConfig
 from nas.search.loop import EpochDone, Event, Exhausted, Finished, Started
 from nas.search.study import Study
+from nas.value import derive_seed
 from nas.view import StudyView
 
 
-def outcome(event: Finished) -> str:
+def outcome(measurement: Measurement | None, error: str = "") -> str:
     """Return in words what a training came to."""
-    if event.measurement is None:
-        return f"failed: {event.error}"
-    if event.measurement.diverged:
+    if measurement is None:
+        return f"failed: {error}"
+    if measurement.diverged:
         return "diverged"
-    if event.measurement.stopped:
-        return f"stopped: too much {event.measurement.stopped}"
-    return f"val accuracy {quantity('val_accuracy', event.measurement.metrics['val_accuracy'])}"
+    if measurement.stopped:
+        return f"stopped: too much {measurement.stopped}"
+    return f"val accuracy {quantity('val_accuracy', measurement.metrics['val_accuracy'])}"
+
+
+def trained(candidate: Candidate, fidelity: Fidelity, *, again: bool = False) -> str:
+    """Return in words what was trained."""
+    size = count(candidate.cost.params)
+    return f"trial {candidate.number}{' again' * again} ({fidelity.epochs} epochs, {size} params)"
 
 
 class Display:
-    """Takes the events of a search and shows where it stands."""
+    """Takes the events of a search, or looks at what its workers wrote, and shows where it stands."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, workers: int = 1) -> None:
         self.study = study
         self.exhausted = ""
+        self.trainings = 0
+        """How many ended since the display began."""
+        self._workers = workers
         self._view: StudyView = study.view()
+        self._seen = _ended(self._view)
         self._started = time.monotonic()
-        self._epochs_before = self._epochs_done()
+        self._work_before = _work_done(self._view)
         self._current = "starting"
         self._speed = 0.0
         self._console = Console(stderr=True)
@@ -58,26 +72,40 @@ class Display:
         match event:
             case Started(job):
                 words = job.candidate.architecture.words()
-                size = count(job.candidate.cost.params)
-                self._current = f"trial {job.candidate.number}, {job.fidelity.epochs} epochs, {size} params: {words}"
+                self._current = f"{trained(job.candidate, job.fidelity)}: {words}"
             case EpochDone(job, progress):
                 self._speed = progress.images_per_second
                 where = f"epoch {progress.epoch}/{progress.epochs}, loss {progress.last.train_loss:.3f}"
                 self._current = f"trial {job.candidate.number}, {where}: {job.candidate.architecture.words()}"
-            case Finished():
+            case Finished(job, measurement, error):
                 self._view = self.study.view()
-                if not self._console.is_terminal:
-                    self._console.print(self._line(event), soft_wrap=True, highlight=False, markup=False)
+                again = job.seed != _own_seed(self._view.config, job.candidate)
+                self._report(trained(job.candidate, job.fidelity, again=again), outcome(measurement, error))
             case Exhausted(reason):
                 self.exhausted = reason
 
-    def _line(self, event: Finished) -> str:
-        job, view = event.job, self._view
-        return (
-            f"[{len(view.records)}/{self.study.n_trials}] trial {job.candidate.number} "
-            f"({job.fidelity.epochs} epochs, {count(job.candidate.cost.params)} params): {outcome(event)}; "
-            f"{self._best()}; front {len(view.front)}; {self._time_left()}"
-        )
+    def look(self) -> None:
+        """Show what the workers have trained since the last look."""
+        before, self._view = self._seen, self.study.view()
+        self._seen = _ended(self._view)
+        for what, came_to in self._seen.items():
+            if what not in before:
+                self._report(what[0], came_to)
+        running = [record.number for record in self._view.records if not record.measurements and not record.error]
+        self._current = f"{self._workers} workers" + f"; new: trial {', '.join(map(str, running))}" * bool(running)
+        recent = [each.images_per_second for record in self._view.records[-20:] for each in record.measurements]
+        self._speed = self._workers * sum(recent) / max(1, len(recent))
+
+    def say(self, line: str) -> None:
+        """Print a line, above the panel if there is one."""
+        self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    def _report(self, what: str, came_to: str) -> None:
+        self.trainings += 1
+        if not self._console.is_terminal:
+            view = self._view
+            done = f"[{len(view.records)}/{self.study.n_trials}]"
+            self.say(f"{done} {what}: {came_to}; {self._best()}; front {len(view.front)}; {self._time_left()}")
 
     def _panel(self) -> Table:
         view = self._view
@@ -99,19 +127,55 @@ class Display:
         name = self._view.objectives[0].name
         return f"best {name} {quantity(name, self._view.metrics(best).get(name))} (trial {best.number})"
 
-    def _epochs_done(self) -> float:
-        return sum(m.fidelity.epochs for record in self._view.records for m in record.measurements)
-
     def _time_left(self) -> str:
-        """Estimate from the epochs that are left and the pace so far; every trial costs its rungs."""
-        config = self.study.config
-        share, expected = 1.0, 0.0
-        for rung in config.fidelities:
-            expected += self.study.n_trials * share * rung.epochs
-            share /= config.reduction
-        done = self._epochs_done()
-        since = done - self._epochs_before
+        """Estimate from the work that is left and the pace since the display began."""
+        done = _work_done(self._view)
+        since = done - self._work_before
         if since <= 0:
             return "time left unknown"
-        seconds = max(0.0, expected - done) * (time.monotonic() - self._started) / since
+        left = max(0.0, _work(self._view.config, self.study.n_trials) - done)
+        seconds = left * (time.monotonic() - self._started) / since
         return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
+
+
+def _ended(view: StudyView) -> dict[tuple[str, int], str]:
+    """Return what the trainings of a study came to, by what was trained and the seed."""
+    found = {}
+    for record in view.records:
+        own = _own_seed(view.config, record)
+        for each in record.measurements:
+            found[trained(record, each.fidelity, again=each.seed != own), each.seed] = outcome(each)
+        if record.error:
+            rungs, done = view.config.fidelities, sum(each.seed == own for each in record.measurements)
+            found[trained(record, rungs[min(done, len(rungs) - 1)]), own] = outcome(None, record.error)
+    return found
+
+
+def _own_seed(config: StudyConfig, candidate: Candidate) -> int:
+    return derive_seed(config.seed, candidate.number, "train")
+
+
+def _work_done(view: StudyView) -> float:
+    """Return the work of all trainings, in epochs of the top rung's images."""
+    top, work = view.config.fidelities[-1], 0.0
+    for record in view.records:
+        for each in record.measurements:
+            work += (len(each.epochs) - each.continued_from) * _share(each.fidelity, top)
+    return work
+
+
+def _work(config: StudyConfig, n_trials: int) -> float:
+    """Return the work that a study will have been: each rung goes on from the one below, and keeps its share of trials.
+
+    The networks that are trained again go through the whole ladder, their own training aside.
+    """
+    top, share, one, all_trials, before = config.fidelities[-1], 1.0, 0.0, 0.0, 0
+    for rung in config.fidelities:
+        step = (rung.epochs - before) * _share(rung, top)
+        one, all_trials, share, before = one + step, all_trials + share * step, share / config.reduction, rung.epochs
+    return n_trials * all_trials + config.finalists * (config.finalist_seeds - 1) * one
+
+
+def _share(fidelity: Fidelity, top: Fidelity) -> float:
+    """Return the images and pixels of an epoch, as a share of the top rung's."""
+    return fidelity.train_fraction / top.train_fraction * (fidelity.resolution / top.resolution) ** 2

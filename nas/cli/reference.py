@@ -31,7 +31,7 @@ def reference() -> str:
 def _sections(command: Any, path: str) -> Iterator[str]:
     """Yield the section of a command, then those of its subcommands."""
     arguments = [parameter for parameter in command.params if isinstance(parameter, TyperArgument)]
-    options = [parameter for parameter in command.params if isinstance(parameter, TyperOption)]
+    options = [each for each in command.params if isinstance(each, TyperOption) and not each.hidden]
     inner = command.commands if isinstance(command, TyperGroup) else {}
     usage = [path, *["[OPTIONS]"] * bool(options), *(_name(each) for each in arguments), *["COMMAND …"] * bool(inner)]
     yield f"## `{path}`\n\n{command.help}\n\n    {' '.join(usage)}"

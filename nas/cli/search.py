@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import sys
+import time
 
+from nas.blocks.own import is_code_allowed
 from nas.cli.output import count, print_front, print_json
 from nas.cli.progress import Display
 from nas.errors import NasError
 from nas.report.front_page import write_front_page
+from nas.report.quantities import plural
 from nas.report.tables import rows
-from nas.search.loop import run
 from nas.search.request import SearchRequest
 from nas.search.setup import Prepared, prepare
 from nas.search.storage import shown
+from nas.search.worker import complete
+from nas.search.workers import Crew, Ended, posts
+from nas.training.plan import describe
+
+LEAST_LOOK_SECONDS = 0.5
+LOOKS_SHARE = 0.02
+"""Of one core: what looking at the workers' progress may cost."""
 
 
 def search_command(request: SearchRequest, *, as_json: bool) -> None:
@@ -22,16 +31,50 @@ def search_command(request: SearchRequest, *, as_json: bool) -> None:
         prepared = prepare(request, _say if sys.stderr.isatty() else lambda _: None)
         study = prepared.study
         _say_plan(prepared)
-        with Display(study) as display:
-            run(study, prepared.evaluator, prepared.accept, display)
+        plan = prepared.evaluator.plan
+        with Display(study, plan.workers) as display:
+            if plan.workers == 1:
+                studies = prepared.studies(plan.trials_per_device)
+                complete(studies, prepared.evaluator, prepared.accept, display, device=plan.device)
+            else:
+                _lead(prepared, request, display)
         if display.exhausted:
             _say(f"ended early: {display.exhausted}")
+        if not display.trainings:
+            _say(f"study {study.name}: nothing was left to train")
         _present(prepared, request, as_json=as_json)
     except KeyboardInterrupt:
         done = sum(1 for record in study.records() if record.measurements) if study else 0
         total = f" of {study.n_trials}" if study else ""
         _say(f"stopped; {done}{total} trials are in the study. The same command goes on from here.")
         raise
+
+
+def _lead(prepared: Prepared, request: SearchRequest, display: Display) -> None:
+    """Start the workers and watch them to their end; NasError when every one of them died."""
+    plan = prepared.evaluator.plan
+    dead: list[Ended] = []
+    logs = prepared.folder.path / "workers"
+    with Crew(_command(prepared, request), posts(plan, plan.workers), threads=plan.threads, logs=logs) as crew:
+        while crew.is_working:
+            started = time.monotonic()
+            display.look()
+            for each in crew.ended():
+                if each.reason:
+                    dead.append(each)
+                    display.say(f"worker {each.worker} died: {each.reason}; all it said is in {crew.log(each.worker)}")
+            time.sleep(max(LEAST_LOOK_SECONDS, (time.monotonic() - started) / LOOKS_SHARE))
+        display.look()
+    if len(dead) == plan.workers:
+        raise NasError(f"study {prepared.study.name}: all {plan.workers} workers died; the first: {dead[0].reason}")
+
+
+def _command(prepared: Prepared, request: SearchRequest) -> list[str]:
+    """Return the command line of a worker, but for its device."""
+    where = ["--results", str(request.results), *(["--storage", request.storage] if request.storage else [])]
+    trials = prepared.evaluator.plan.trials_per_device
+    allow = ["--allow-code"] if is_code_allowed() else []
+    return [*allow, "worker", prepared.study.name, *where, "--trials-per-gpu", str(trials)]
 
 
 def _present(prepared: Prepared, request: SearchRequest, *, as_json: bool) -> None:
@@ -68,12 +111,22 @@ def _say_plan(prepared: Prepared) -> None:
         _say(f"left out {skipped:,} images that cannot be read")
     if report.idle_genes:
         _say(f"genes that never matter: {', '.join(report.idle_genes)}")
-    for tried, speed in prepared.plans.items():
-        _say(f"  {speed:8,.0f} images/s  {tried}")
-    plan = config.plan
-    layout = "channels_last" if plan.channels_last else "contiguous"
-    _say(f"training on {plan.device}: {plan.precision}, {layout}, {plan.threads} thread(s)")
+    plan = prepared.evaluator.plan
+    if prepared.choice is None:
+        _say(f"training on {describe(plan)}, as the study began")
+    else:
+        first, *reasons = prepared.choice.lines
+        _say(f"training on {first}")
+        for reason in reasons:
+            _say(f"  {reason}")
     done = len(prepared.study.records())
-    verb = f"going on with study {config.name} at trial {done}" if prepared.is_resumed else f"new study {config.name}"
+    name = f"study {config.name}"
+    verb = f"new {name}" if prepared.choice else f"going on with {name} at trial {done}"
     rungs = " -> ".join(f"{rung.epochs} epochs" for rung in config.fidelities)
     _say(f"{verb}: {prepared.study.n_trials} trials, {rungs}, objectives {', '.join(config.objectives)}")
+    if config.finalists:
+        _say(f"then {plural(config.finalists, 'finalist')} again, from {plural(config.finalist_seeds, 'seed')} in all")
+    if plan.workers > 1:
+        _say(
+            f"{plan.workers} workers: which trial learns of which depends on their timing; --workers 1 is reproducible"
+        )

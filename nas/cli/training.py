@@ -23,6 +23,10 @@ def search(
     trials: Annotated[
         int | None, typer.Option(metavar="N", help="Trials of the study in all, over every run of it. [default: 48]")
     ] = None,
+    max_hours: Annotated[
+        float | None,
+        typer.Option(metavar="H", help="Hours of the study in all, over every run and worker. [default: no limit]"),
+    ] = None,
     study: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the study. [default: the space's]")] = None,
     epochs: Annotated[
         int | None, typer.Option(metavar="N", help="Epochs of the top rung; the first has a third. [default: 6]")
@@ -34,6 +38,18 @@ def search(
     resolution: Annotated[
         int | None, typer.Option(metavar="PIXELS", help="Side of the images. [default: theirs]")
     ] = None,
+    rungs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LADDER", help="Epochs of each rung, @ its resolution, such as 1@16,3,9. [default: theirs]"
+        ),
+    ] = None,
+    finalists: Annotated[
+        int | None, typer.Option(metavar="N", help="Networks trained again at the end; 0: none. [default: 5]")
+    ] = None,
+    finalist_seeds: Annotated[
+        int | None, typer.Option(metavar="N", help="Trainings of each finalist in all. [default: 3]")
+    ] = None,
     objectives: Annotated[
         str | None,
         typer.Option(metavar="A,B,…", help="What to search for. [default: val_accuracy,params,interference]"),
@@ -44,7 +60,28 @@ def search(
     ] = None,
     sampler: Annotated[str | None, typer.Option(metavar="tpe|random", help="What proposes. [default: tpe]")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of the study. [default: 0]")] = None,
-    device: Annotated[str | None, typer.Option(metavar="cpu|cuda", help="Where to train. [default: cpu]")] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="cpu|cuda:0,1", help="Where to train; several GPUs share it. [default: cpu]")
+    ] = None,
+    trials_per_gpu: Annotated[
+        int | None, typer.Option(metavar="N", help="Trainings that share a GPU. [default: measured]")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Processes that train at once; with several, their timing decides what a proposal knows of, "
+            "so that only 1 is reproducible. [default: measured]",
+        ),
+    ] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|NAME=VALUE,…",
+            help="How training runs: precision, channels_last, threads, workers, batch_size, cuda_graphs, "
+            "trials_per_device. [default: auto, all measured]",
+        ),
+    ] = None,
     suppress: Annotated[
         float | None,
         typer.Option(metavar="LAMBDA", help="Train with interference penalised, this strongly; 1 is moderate."),
@@ -71,20 +108,49 @@ def search(
         data=data,
         cap=cap,
         trials=trials,
+        max_hours=max_hours,
         epochs=epochs,
         train_fraction=train_fraction,
         resolution=resolution,
+        rungs=rungs,
+        finalists=finalists,
+        finalist_seeds=finalist_seeds,
         objectives=tuple(name.strip() for name in objectives.split(",")) if objectives is not None else None,
         target=target,
         sampler=sampler,
         seed=seed,
         device=device,
+        trials_per_gpu=trials_per_gpu,
+        workers=workers,
+        plan=plan,
         suppress=suppress,
         suppress_to=suppress_to,
         download=download,
         skip_broken=skip_broken,
     )
     search_command(request, as_json=as_json)
+
+
+def worker(
+    study: StudyName,
+    device: Annotated[
+        str | None, typer.Option(metavar="cpu|cuda:N", help="Where to train. [default: the study's first device]")
+    ] = None,
+    trials_per_gpu: Annotated[
+        int | None, typer.Option(metavar="N", help="Trainings that share the GPU. [default: the study's]")
+    ] = None,
+    results: Results = DEFAULT_RESULTS,
+    storage: Storage = None,
+    with_parent: Annotated[
+        bool, typer.Option("--with-parent", hidden=True, help="End when standard input closes.")
+    ] = False,
+) -> None:
+    """Train for a study that exists until nothing is left of it; any number of workers share it."""
+    from nas.cli.worker import worker_command
+    from nas.search.request import SearchRequest
+
+    request = SearchRequest(results=results, storage=storage, study=study, device=device, trials_per_gpu=trials_per_gpu)
+    worker_command(request, with_parent=with_parent)
 
 
 def compare(
@@ -109,15 +175,42 @@ def compare(
 
 def fidelity(
     study: StudyName,
-    networks: Annotated[int, typer.Option(metavar="N", min=1, help="Networks to train, all of one size bin.")] = 30,
-    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Trainings of each at the top rung.")] = 3,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Train for so long at most, such as 1h, 30m or 90s.")
+    ] = None,
+    networks: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Networks of the sample. [default: 30, or what --budget allows]"),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Trainings of each at the top rung. [default: 1; --gate: 3]")
+    ] = None,
+    gate: Annotated[
+        bool, typer.Option("--gate", help="Ask if interference may decide, over networks of one size bin.")
+    ] = False,
     no_training: Annotated[bool, typer.Option("--no-training", help="Only read what was trained.")] = False,
     results: Results = DEFAULT_RESULTS,
     storage: Storage = None,
     as_json: Json = False,
 ) -> None:
-    """Train what is missing to say how well each score orders a study's networks, and if interference may decide."""
+    """Train a sample in full to say how well each score and each rung orders the networks of a study."""
     from nas.cli.fidelity import FidelityRequest, fidelity_command
 
-    request = FidelityRequest(networks=networks, seeds=seeds, training=not no_training)
+    request = FidelityRequest(networks=networks, seeds=seeds, budget=budget, gate=gate, training=not no_training)
     fidelity_command(study, request, results, storage, as_json=as_json)
+
+
+def confirm(
+    study: StudyName,
+    top: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Finalists: the front first, then the best of the rest.")
+    ] = 10,
+    seeds: Annotated[int, typer.Option(metavar="N", min=2, help="Trainings of each in all; their mean is shown.")] = 3,
+    results: Results = DEFAULT_RESULTS,
+    storage: Storage = None,
+    as_json: Json = False,
+) -> None:
+    """Train the finalists from further seeds; the front shows means with intervals and which members are tied."""
+    from nas.cli.confirm import confirm_command
+
+    confirm_command(study, top, seeds, results, storage, as_json=as_json)

@@ -10,6 +10,10 @@ from nas.search.request import SearchRequest
 from nas.search.study import Study
 from nas.space import SearchSpace, Target
 from nas.space_file import load_space, parse_space
+from nas.training.plan_options import parse_plan
+
+FREE = {"workers", "trials_per_device"}
+"""Of the plan: how many train at once changes no result."""
 
 
 def refuse_changes(request: SearchRequest, study: Study) -> None:
@@ -23,6 +27,8 @@ def refuse_changes(request: SearchRequest, study: Study) -> None:
         "epochs": request.epochs,
         "train-fraction": request.train_fraction,
         "resolution": request.resolution,
+        "finalists": request.finalists,
+        "finalist-seeds": request.finalist_seeds,
         "sampler": request.sampler,
         "device": request.device,
         "suppress": request.suppress,
@@ -37,11 +43,17 @@ def refuse_changes(request: SearchRequest, study: Study) -> None:
         "epochs": top.epochs,
         "train-fraction": top.train_fraction,
         "resolution": top.resolution,
+        "finalists": config.finalists,
+        "finalist-seeds": config.finalist_seeds,
         "sampler": config.sampler,
         "device": config.plan.device,
         "suppress": None if suppression is None else suppression.strength,
         "suppress-to": None if suppression is None else suppression.target,
     }
+    kept = {**config.plan.model_dump(), "batch_size": config.recipe.batch_size}
+    for name, value in (parse_plan(request.plan).decided if request.plan else {}).items():
+        if name not in FREE:
+            asked[f"plan {name}"], has[f"plan {name}"] = value, kept[name]
     for field, value in asked.items():
         if value is not None:
             _refuse_change(study, field, has=has[field], asked=value)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Self
+
+import torch
 
 from nas import pareto
 from nas.architecture import Architecture
@@ -13,17 +16,22 @@ from nas.data.images import Dataset
 from nas.data.spec import DataSpec
 from nas.errors import InputError, unknown
 from nas.feasibility import repair
-from nas.records import Fidelity, Plan, Recipe, StudyConfig, Suppression
+from nas.records import Fidelity, Recipe, StudyConfig, Suppression
 from nas.search.changes import target_of
 from nas.search.proposals import SAMPLERS
 from nas.search.request import DEFAULT_SPACE, SearchRequest
 from nas.space import SearchSpace
 from nas.space_file import load_space
+from nas.training.plan import PlanChoice
+from nas.training.plan_options import PlanOverrides, parse_device, parse_plan
 from nas.training.recipe import default_recipe, rungs
 
 DEFAULT_TRIALS = 48
 DEFAULT_EPOCHS = 6
 DEFAULT_REDUCTION = 2
+DEFAULT_FINALISTS = 5
+DEFAULT_FINALIST_SEEDS = 3
+MEASURED_MEMBERS = 3
 DEFAULT_VALIDATION_FRACTION = 0.2
 PROXY_IMAGES = 10_000
 """Most images of an epoch unless asked for otherwise: a proxy ranks networks, it does not finish them."""
@@ -40,6 +48,8 @@ class Draft:
     objectives: tuple[str, ...]
     sampler: str
     seed: int
+    device: str
+    overrides: PlanOverrides
 
     @classmethod
     def of(cls, request: SearchRequest) -> Self:
@@ -58,7 +68,14 @@ class Draft:
             objectives=objectives,
             sampler=sampler,
             seed=request.seed or 0,
+            device=parse_device(request.device or "cpu", torch.cuda.device_count()),
+            overrides=plan_overrides(request),
         )
+
+    @property
+    def resolution(self) -> int | None:
+        """The side that images are read at: the top rung's; None is their own."""
+        return self.request.resolution
 
     def on(self, data: Dataset) -> Self:
         """Return the draft with the cap counted on the classes and the size of the data, if that was asked."""
@@ -73,19 +90,24 @@ class Draft:
         """Return how networks are trained."""
         return default_recipe(data, _suppression(self.request))
 
-    def typical(self) -> Architecture:
-        """Return the first random member that fits: the plan is measured on it."""
+    def images(self, data: Dataset) -> float:
+        """Return how many images the lowest rung trains on in all its epochs."""
+        lowest = self.fidelities(data)[0]
+        return lowest.epochs * lowest.train_fraction * len(data.train)
+
+    def members(self) -> tuple[Architecture, ...]:
+        """Return the first random members that fit: the plan is measured on them."""
         rng = random.Random(self.seed)
-        members = (repair(self.space, self.space.random(rng), self.budget) for _ in range(100))
-        member = next((member for member in members if member is not None), None)
-        if member is None:
+        tries = (repair(self.space, self.space.random(rng), self.budget) for _ in range(100))
+        found = tuple(islice((self.space.decode(each) for each in tries if each is not None), MEASURED_MEMBERS))
+        if not found:
             raise InputError(
                 f"space {self.space.name!r}: none of 100 random members could be repaired under "
                 f"{self.budget.params:,} params"
             )
-        return self.space.decode(member)
+        return found
 
-    def config(self, data: Dataset, recipe: Recipe, plan: Plan) -> StudyConfig:
+    def config(self, data: Dataset, choice: PlanChoice) -> StudyConfig:
         """Return what the study will keep."""
         return StudyConfig(
             name=self.request.name,
@@ -99,11 +121,21 @@ class Draft:
             objectives=self.objectives,
             fidelities=self.fidelities(data),
             reduction=DEFAULT_REDUCTION,
-            recipe=recipe,
-            plan=plan,
+            finalists=DEFAULT_FINALISTS if self.request.finalists is None else self.request.finalists,
+            finalist_seeds=self.request.finalist_seeds or DEFAULT_FINALIST_SEEDS,
+            recipe=self.recipe(data).model_copy(update={"batch_size": choice.batch_size}),
+            plan=choice.plan,
+            pace=choice.pace,
             sampler=self.sampler,
             seed=self.seed,
         )
+
+
+def plan_overrides(request: SearchRequest) -> PlanOverrides:
+    """Return what a user decided of the plan, by `--plan` or by the options for its parts."""
+    decided = parse_plan(request.plan) if request.plan is not None else PlanOverrides()
+    options = {"workers": request.workers, "trials_per_device": request.trials_per_gpu}
+    return decided.model_copy(update={name: value for name, value in options.items() if value is not None})
 
 
 def _data_spec(request: SearchRequest, space: SearchSpace) -> DataSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -14,30 +15,44 @@ from nas.data.load import load_dataset
 from nas.data.spec import DataSpec
 from nas.errors import InputError, StudyError
 from nas.feasibility import Preflight, preflight
+from nas.records import Plan
 from nas.results import StudyFolder
-from nas.search.changes import refuse_changes, refuse_other_images, refuse_other_target
-from nas.search.draft import DEFAULT_TRIALS, DEFAULT_VALIDATION_FRACTION, Draft
+from nas.search.changes import FREE, refuse_changes, refuse_other_images, refuse_other_target
+from nas.search.draft import DEFAULT_TRIALS, DEFAULT_VALIDATION_FRACTION, Draft, plan_overrides
 from nas.search.evaluator import TrainingEvaluator
 from nas.search.request import SearchRequest
 from nas.search.storage import open_storage, sqlite_path, sqlite_url
 from nas.search.study import Study, study_names
-from nas.training.plan import measure_plan
+from nas.search.workers import check_workers
+from nas.training.plan import PlanChoice, choose_plan
+from nas.training.plan_options import parse_device
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A study that is ready to run, and what to tell the user before it does."""
+    """A study that is ready to be worked on, and what to tell the user before; `choice` only of a new one.
+
+    The evaluator has the plan of this run: how many train at once may differ from run to run.
+    """
 
     study: Study
     evaluator: TrainingEvaluator
     folder: StudyFolder
-    report: Preflight
-    is_resumed: bool
-    plans: dict[str, float]
+    url: str
+    choice: PlanChoice | None = None
+
+    @cached_property
+    def report(self) -> Preflight:
+        """What the space and the cap mean."""
+        return preflight(self.study.space, self.study.config.budget, seed=self.study.config.seed)
 
     def accept(self, architecture: Architecture) -> None:
         """Let fvcore count an architecture on the target; AuditError when it is over the cap or counted wrongly."""
         audit(architecture, self.study.config.target.task, self.study.config.budget)
+
+    def studies(self, count: int) -> tuple[Study, ...]:
+        """Return so many objects of the study, each with a connection of its own, for as many threads."""
+        return self.study, *(Study.open(open_storage(self.url), self.study.name) for _ in range(count - 1))
 
 
 def prepare(request: SearchRequest, tell: Callable[[str], None] = lambda _: None) -> Prepared:
@@ -48,10 +63,28 @@ def prepare(request: SearchRequest, tell: Callable[[str], None] = lambda _: None
     _check_name(request.name)
     folder = StudyFolder(request.results / request.name)
     url = request.storage or sqlite_url(folder.database)
+    check_workers(plan_overrides(request).workers or 1, is_sqlite=sqlite_path(url) is not None)
     make = _resume if _exists(url, request.name) else _create
     prepared = make(request, url, folder, tell)
     torch.set_num_threads(prepared.study.config.plan.threads)
     return prepared
+
+
+def join(request: SearchRequest, tell: Callable[[str], None] = lambda _: None) -> Prepared:
+    """Return the study of a request for one more worker, on a device of the kind that the study has."""
+    folder = StudyFolder(request.results / request.name)
+    url = request.storage or sqlite_url(folder.database)
+    study = Study.open(open_storage(url), request.name)
+    plan = study.config.plan
+    trials = request.trials_per_gpu or plan.trials_per_device
+    device = parse_device(request.device or plan.devices[0], torch.cuda.device_count())
+    if "," in device:
+        raise InputError(f"--device {device}: a worker has one device; start another for each")
+    if device.partition(":")[0] != plan.device.partition(":")[0]:
+        raise InputError(f"--device {device}: study {study.name!r} is trained on {plan.device}")
+    torch.set_num_threads(plan.threads)
+    data = _same_data(request, study, tell)
+    return _prepared(study, data, plan.model_copy(update={"device": device, "trials_per_device": trials}), folder, url)
 
 
 def _check_name(name: str) -> None:
@@ -66,50 +99,56 @@ def _exists(url: str, name: str) -> bool:
 
 def _create(request: SearchRequest, url: str, folder: StudyFolder, tell: Callable[[str], None]) -> Prepared:
     draft = Draft.of(request)
-    device = _device(request.device or "cpu")
     if request.target != "data":  # an impossible cap is refused before images are read for minutes
-        report = preflight(draft.space, draft.budget, seed=draft.seed)
-    data = _load(draft.spec, request, draft.seed, request.resolution, tell)
+        preflight(draft.space, draft.budget, seed=draft.seed)
+    data = _load(draft.spec, request, draft.seed, draft.resolution, tell)
     if request.target == "data":
         draft = draft.on(data)
-        report = preflight(draft.space, draft.budget, seed=draft.seed)
-    typical, recipe = draft.typical(), draft.recipe(data)
+        preflight(draft.space, draft.budget, seed=draft.seed)
+    members = draft.members()
     folder.prepare()
     tell("measuring how training runs fastest here")
-    task = Task(num_classes=data.num_classes, in_channels=data.in_channels, resolution=data.resolution)
-    plan, plans = measure_plan(typical, task, recipe, device)
-    config = draft.config(data, recipe, plan)
+    choice = choose_plan(
+        members,
+        Task(num_classes=data.num_classes, in_channels=data.in_channels, resolution=data.resolution),
+        draft.recipe(data),
+        device=draft.device,
+        overrides=draft.overrides,
+        images=draft.images(data),
+    )
+    config = draft.config(data, choice)
     study = Study.create(open_storage(url, create=True), config, request.trials or DEFAULT_TRIALS)
     folder.write(config)
-    return Prepared(study, TrainingEvaluator(data, recipe, plan), folder, report, False, plans)
+    return _prepared(study, data, config.plan, folder, url, choice)
 
 
 def _resume(request: SearchRequest, url: str, folder: StudyFolder, tell: Callable[[str], None]) -> Prepared:
     study = Study.open(open_storage(url), request.name)
     config = study.config
     refuse_changes(request, study)
-    spec = DataSpec.parse(request.data or config.data)
-    data = _load(spec, request, config.seed, config.fidelities[-1].resolution, tell)
-    refuse_other_images(study, spec, data)
+    data = _same_data(request, study, tell)
     refuse_other_target(request, study, data)
-    _device(config.plan.device)
+    parse_device(config.plan.device, torch.cuda.device_count())
     if request.trials is not None:
         study.extend(request.trials)
     folder.prepare()
     folder.write(config)
-    report = preflight(study.space, config.budget, seed=config.seed)
-    return Prepared(study, TrainingEvaluator(data, config.recipe, config.plan), folder, report, True, {})
+    now = {name: value for name, value in plan_overrides(request).decided.items() if name in FREE}
+    return _prepared(study, data, config.plan.model_copy(update=now), folder, url)
 
 
-def _device(name: str) -> str:
-    """Return the device if this machine has it; InputError otherwise."""
-    kind, _, index = name.partition(":")
-    if kind not in {"cpu", "cuda"} or (index and not index.isdigit()):
-        raise InputError(f"--device must be cpu, cuda or cuda:N, got {name!r}")
-    found = torch.cuda.device_count()
-    if kind == "cuda" and int(index or 0) >= found:
-        raise InputError(f"--device {name}: this machine has {found} CUDA device(s)")
-    return name
+def _prepared(
+    study: Study, data: Dataset, plan: Plan, folder: StudyFolder, url: str, choice: PlanChoice | None = None
+) -> Prepared:
+    return Prepared(study, TrainingEvaluator(data, study.config.recipe, plan), folder, url, choice)
+
+
+def _same_data(request: SearchRequest, study: Study, tell: Callable[[str], None]) -> Dataset:
+    """Return the images of a study; StudyError when they have changed."""
+    spec = DataSpec.parse(request.data or study.config.data)
+    data = _load(spec, request, study.config.seed, study.config.fidelities[-1].resolution, tell)
+    refuse_other_images(study, spec, data)
+    return data
 
 
 def _load(

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from nas.cli import run
-from nas.records import Plan
 from nas.search.storage import open_storage, sqlite_url
 from nas.search.study import Study
+from tests.search.fakes import plain_choice
 
 SPACE = """
 name = "little"
@@ -86,7 +86,7 @@ def search(results: Path, *arguments: object) -> Outcome:
     given = ["--data", "digits", "--trials", str(TRIALS), "--epochs", "2", *map(str, arguments)]
     out, err = StringIO(), StringIO()
     with pytest.MonkeyPatch.context() as patched, redirect_stdout(out), redirect_stderr(err):
-        patched.setattr("nas.search.setup.measure_plan", lambda *_: (Plan(), {"the plain plan": 1000.0}))
+        patched.setattr("nas.search.setup.choose_plan", plain_choice)
         code = run(["search", "--space", space_file(results.parent), *given, "--results", str(results)])
     return Outcome(code, out.getvalue(), err.getvalue())
 

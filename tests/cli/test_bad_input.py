@@ -47,7 +47,7 @@ def refusal(outcome: Outcome) -> str:
         (["search", "--objectives", "params,params"], "objectives: name at least one, each once"),
         (["search", "--sampler", "grid"], "unknown sampler 'grid'"),
         (["search", "--target", "moon"], "unknown target 'moon'"),
-        (["search", "--device", "tpu"], "--device must be cpu, cuda or cuda:N, got 'tpu'"),
+        (["search", "--device", "tpu"], "--device must be cpu, cuda, cuda:N or cuda:N,M, got 'tpu'"),
         (["search", "--study", "a/b"], "study: the name may hold letters, digits"),
         (["search", "--storage", "nonsense"], "storage: not a database URL"),
         (["studies", "--storage", "nonsense"], "storage: not a database URL"),

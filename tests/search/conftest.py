@@ -20,11 +20,11 @@ from optuna.storages import RDBStorage
 from PIL import Image
 from sqlalchemy.engine import URL, make_url
 
-from nas.records import Plan, StudyConfig
+from nas.records import StudyConfig
 from nas.search.storage import open_storage, sqlite_url
 from nas.search.study import Study
 from tests.core.examples import config
-from tests.search.fakes import TINY_SPACE
+from tests.search.fakes import TINY_SPACE, plain_choice
 
 SERVERS = {
     "postgresql": ("NAS_TEST_POSTGRES", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"),
@@ -168,7 +168,7 @@ def tiny_space(tmp_path: Path) -> str:
 @pytest.fixture
 def one_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train in the plainest way, without measuring for seconds which is the fastest."""
-    monkeypatch.setattr("nas.search.setup.measure_plan", lambda *_: (Plan(), {}))
+    monkeypatch.setattr("nas.search.setup.choose_plan", plain_choice)
 
 
 @pytest.fixture(autouse=True)

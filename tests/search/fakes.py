@@ -12,9 +12,10 @@ from nas.data.images import Dataset
 from nas.data.load import load_dataset
 from nas.data.spec import DataSpec
 from nas.data.split import fixed_batch
-from nas.records import Candidate, Epoch, Fidelity, Measurement, StudyConfig
+from nas.records import Candidate, Epoch, Fidelity, Measurement, Pace, Plan, Recipe, StudyConfig
 from nas.training.loop import Progress
-from nas.value import derive_seed
+from nas.training.plan import PlanChoice
+from nas.value import FrozenMap, derive_seed
 from tests.core.examples import config
 
 TINY_SPACE = """
@@ -40,6 +41,17 @@ def digits_config(**given: Any) -> StudyConfig:
     objectives = ("val_accuracy", "params", "interference")
     tiny = {"space_name": "tiny", "space_text": TINY_SPACE, "objectives": objectives, "fidelities": (rung,)}
     return config(**tiny | given)
+
+
+def plain_choice(_: object, __: object, recipe: Recipe, *, device: str = "cpu", **___: object) -> PlanChoice:
+    """Choose the plainest plan without measuring for seconds which is the fastest; stands in for `choose_plan`."""
+    return PlanChoice(
+        plan=Plan(device=device),
+        batch_size=recipe.batch_size,
+        pace=Pace(images_per_second=1000, macs=100_000),
+        reasons=("float32: as the test has it",),
+        tried=FrozenMap({}),
+    )
 
 
 def accept_all(_: Architecture) -> None:

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from nas.records import Plan, Status, TrialRecord
+from nas.records import Status, TrialRecord
 from nas.search.loop import run
 from nas.search.request import SearchRequest
 from nas.search.setup import prepare
 from nas.search.storage import open_storage, sqlite_url
 from nas.search.study import Study
-from tests.search.fakes import TINY_SPACE
+from tests.search.fakes import TINY_SPACE, plain_choice
 from tests.search.test_evaluator import untimed
 
 TRIALS = 8
@@ -56,7 +56,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     (folder / "space.toml").write_text(SPACE)
     asked = {"space": str(folder / "space.toml"), "study": "s", "trials": TRIALS, "epochs": 2}
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("nas.search.setup.measure_plan", lambda *_: (Plan(), {}))
+        patched.setattr("nas.search.setup.choose_plan", plain_choice)
         straight, _ = (prepare(SearchRequest(folder / name, **asked)) for name in ("straight", "killed"))
 
     after_kill = []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nas.errors import AuditError, InputError, NasError, StudyError
-from nas.records import Fidelity, Plan, Status, StudyConfig
+from nas.records import Fidelity, Status, StudyConfig
 from nas.search.draft import DEFAULT_TRIALS
 from nas.search.loop import run
 from nas.search.request import SearchRequest
@@ -63,7 +63,7 @@ def test_a_new_study_has_defaults_for_all_that_was_not_asked(asked: dict[str, An
     assert (config.name, config.seed, config.sampler, prepared.study.n_trials) == ("tiny", 0, "tpe", DEFAULT_TRIALS)
     assert (config.budget.params, config.objectives) == (15_000, ("val_accuracy", "params", "interference"))
     assert len(config.fidelities) == 2
-    assert not prepared.is_resumed
+    assert prepared.choice
 
 
 def test_the_request_decides(asked: dict[str, Any]) -> None:
@@ -86,7 +86,7 @@ def test_large_data_is_seen_in_part_unless_asked(asked: dict[str, Any], monkeypa
 def test_the_same_request_goes_on_with_the_study(asked: dict[str, Any], prepared: Prepared) -> None:
     run(prepared.study, FakeEvaluator(), prepared.accept)
     again = prepare(SearchRequest(**asked))
-    assert again.is_resumed
+    assert again.choice is None
     assert again.study.config == prepared.study.config
     assert again.study.records() == prepared.study.records()
 
@@ -138,7 +138,7 @@ def test_a_study_keeps_its_target(asked: dict[str, Any], make_folder: MakeFolder
     asked |= {"data": f"folder:{make_folder('pets')}"}
     prepare(SearchRequest(**asked, target=target))
     assert "a different target" in refusal(asked, target=other)
-    assert prepare(SearchRequest(**asked, target=target)).is_resumed
+    assert prepare(SearchRequest(**asked, target=target)).choice is None
 
 
 def test_a_study_keeps_its_device(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +150,6 @@ def test_a_study_keeps_its_device(asked: dict[str, Any], monkeypatch: pytest.Mon
 def test_a_study_of_a_device_that_is_not_here_is_refused(
     asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.search.setup.measure_plan", lambda *_: (Plan(device="cuda"), {}))
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     prepare(SearchRequest(**asked, device="cuda"))
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
@@ -175,7 +174,7 @@ def test_a_folder_that_has_moved_is_the_same_data(asked: dict[str, Any], make_fo
     pets = make_folder("pets")
     prepare(SearchRequest(**asked | {"data": f"folder:{pets}"}))
     moved = pets.rename(pets.with_name("animals"))
-    assert prepare(SearchRequest(**asked | {"data": f"folder:{moved}"})).is_resumed
+    assert prepare(SearchRequest(**asked | {"data": f"folder:{moved}"})).choice is None
 
 
 def test_the_cap_is_counted_on_the_target_of_the_space(prepared: Prepared) -> None:
@@ -214,7 +213,7 @@ def test_the_cap_can_be_counted_on_the_data(asked: dict[str, Any], make_folder: 
         ({"objectives": ("speed",)}, "unknown objective 'speed'"),
         ({"sampler": "grid"}, "unknown sampler 'grid'"),
         ({"target": "moon"}, "unknown target 'moon'"),
-        ({"device": "tpu"}, "--device must be cpu, cuda or cuda:N, got 'tpu'"),
+        ({"device": "tpu"}, "--device must be cpu, cuda, cuda:N or cuda:N,M, got 'tpu'"),
         ({"device": "cuda:99"}, "--device cuda:99: this machine has"),
         ({"storage": "nonsense"}, "storage: not a database URL"),
         ({"storage": "sqlite://"}, "a database in memory"),
@@ -275,7 +274,7 @@ def test_every_network_is_audited_against_the_cap(prepared: Prepared) -> None:
 
 def test_the_measured_plan_is_kept_for_the_study(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     first = prepare(SearchRequest(**asked))
-    monkeypatch.setattr("nas.search.setup.measure_plan", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr("nas.search.setup.choose_plan", lambda *_, **__: pytest.fail("measured again"))
     assert prepare(SearchRequest(**asked)).study.config.plan == first.study.config.plan
 
 

@@ -40,7 +40,7 @@ def test_what_is_asked_for_is_in_the_recipe(
     assert prepared.study.config.recipe.suppression == expected
     assert prepared.evaluator.recipe.suppression == expected
     again = prepare(SearchRequest(**asked, **options))
-    assert again.is_resumed
+    assert again.choice is None
     assert prepare(SearchRequest(results=asked["results"], study="first")).evaluator.recipe.suppression == expected
 
 

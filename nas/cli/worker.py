@@ -1,0 +1,40 @@
+"""`nas worker`: one worker of a study, until nothing is left of it."""
+
+from __future__ import annotations
+
+import sys
+
+from nas.cli.progress import outcome, trained
+from nas.search.loop import Event, Exhausted, Finished
+from nas.search.request import SearchRequest
+from nas.search.setup import join
+from nas.search.worker import complete
+from nas.search.workers import end_with_parent
+from nas.training.plan import describe
+
+
+def worker_command(request: SearchRequest, *, with_parent: bool) -> None:
+    """Work on a study that exists; a line for each training that ends."""
+    if with_parent:
+        end_with_parent()
+    try:
+        worker = join(request)
+        plan = worker.evaluator.plan
+        _say(f"working on study {request.name}: {describe(plan)}")
+        complete(worker.studies(plan.trials_per_device), worker.evaluator, worker.accept, _tell, device=plan.device)
+        _say(f"study {request.name}: nothing is left to do for this worker")
+    except KeyboardInterrupt:
+        _say("stopped. The same command goes on from here.")
+        raise
+
+
+def _tell(event: Event) -> None:
+    match event:
+        case Finished(job, measurement, error):
+            _say(f"{trained(job.candidate, job.fidelity)}: {outcome(measurement, error)}")
+        case Exhausted(reason):
+            _say(f"no new candidates: {reason}")
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
