@@ -7,8 +7,16 @@ import torch
 from pydantic import ValidationError
 
 from nas.data.images import Dataset, Images
+from nas.errors import InputError
 from nas.records import Fidelity, Suppression
-from nas.training.recipe import STEPS_AN_EPOCH, default_recipe, rungs
+from nas.training.recipe import (
+    STEPS_AN_EPOCH,
+    default_recipe,
+    effort_shares,
+    parse_rungs,
+    reduction_for,
+    rungs,
+)
 
 
 def data(images: int, side: int = 8, *, mirror: bool = False) -> Dataset:
@@ -35,15 +43,79 @@ def test_images_are_flipped_where_that_keeps_their_label(mirror: bool) -> None:
 
 
 @pytest.mark.parametrize("epochs", [2, 3, 8, 12, 100])
-def test_a_search_has_a_cheap_rung_and_a_full_one(epochs: int) -> None:
-    low, high = rungs(epochs, 28, 0.5)
+def test_rungs_differ_in_their_epochs(epochs: int) -> None:
+    low, *_, high = rungs(epochs, 28, 0.5)
     assert high == Fidelity(epochs=epochs, train_fraction=0.5, resolution=28)
-    assert low.epochs < epochs
     assert low == high.model_copy(update={"epochs": low.epochs})
 
 
-def test_one_epoch_is_one_rung() -> None:
-    assert rungs(1, 8) == (Fidelity(epochs=1, resolution=8),)
+@pytest.mark.parametrize(
+    ("epochs", "steps_an_epoch", "ladder"),
+    [
+        (1, 78, [1]),
+        (2, 16, [1, 2]),
+        (6, 22, [2, 6]),
+        (6, 78, [2, 6]),
+        (27, 22, [9, 27]),
+        (27, 78, [3, 9, 27]),
+        (81, 390, [1, 3, 9, 27, 81]),
+    ],
+)
+def test_the_ladder_goes_down_while_a_rung_has_steps_to_rank_by(
+    epochs: int, steps_an_epoch: int, ladder: list[int]
+) -> None:
+    assert [each.epochs for each in rungs(epochs, 28, steps_an_epoch=steps_an_epoch)] == ladder
+
+
+@pytest.mark.parametrize("text", ["2,6", "1,2", "3,9,27", "1,3,9,27,81", "1x0.5,3,9", "4@14,9"])
+def test_most_of_the_effort_is_at_the_lowest_rung(text: str) -> None:
+    fidelities = parse_rungs(text, 28)
+    shares = effort_shares(fidelities, reduction_for(fidelities))
+    assert 0.7 <= shares[0] <= 0.8
+    assert sum(shares) == pytest.approx(1)
+
+
+def test_shares_count_what_a_stage_adds() -> None:
+    """A candidate that goes on from 3 epochs to 9 trains for 6 more; of six candidates at first, one does."""
+    assert effort_shares(rungs(9, 28), 6) == pytest.approx([3 / (3 + 6 / 6), (6 / 6) / (3 + 6 / 6)])
+
+
+def test_a_ladder_too_steep_for_that_still_promotes_one_in_sixteen() -> None:
+    assert reduction_for(parse_rungs("1,300", 28)) == 16
+
+
+def test_a_single_rung_has_a_reduction_as_well() -> None:
+    assert reduction_for(rungs(1, 8)) == 2
+
+
+def test_a_ladder_is_read_from_text() -> None:
+    assert parse_rungs("1@16x.5, 3@16,9", 28, 0.8) == (
+        Fidelity(epochs=1, resolution=16, train_fraction=0.5),
+        Fidelity(epochs=3, resolution=16, train_fraction=0.8),
+        Fidelity(epochs=9, resolution=28, train_fraction=0.8),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", "--rungs: a rung must be EPOCHS[@RESOLUTION][xFRACTION] such as 3, 1@16 or 1@16x0.5, got ''"),
+        ("1,two", "--rungs: a rung must be EPOCHS[@RESOLUTION][xFRACTION] such as 3, 1@16 or 1@16x0.5, got 'two'"),
+        ("0,3", "--rungs: epochs must be at least 1, got '0'"),
+        ("3,3", "--rungs: epochs must rise from rung to rung, got 3@28x1,3@28x1"),
+        ("9,3", "--rungs: epochs must rise from rung to rung, got 9@28x1,3@28x1"),
+        ("1,3@14", "--rungs: resolution must not fall from rung to rung, got 1@28x1,3@14x1"),
+        ("1,3x0.5", "--rungs: train_fraction must not fall from rung to rung, got 1@28x1,3@28x0.5"),
+        ("1@32", "--rungs: resolution must be from 4 to the data's 28, got '1@32'"),
+        ("1@3", "--rungs: resolution must be from 4 to the data's 28, got '1@3'"),
+        ("1x0", "--rungs: fraction must be above 0 and at most 1, got '1x0'"),
+        ("1x1.5", "--rungs: fraction must be above 0 and at most 1, got '1x1.5'"),
+    ],
+)
+def test_what_is_no_ladder_is_refused_in_one_line(text: str, line: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_rungs(text, 28)
+    assert str(caught.value) == line
 
 
 def test_a_recipe_suppresses_only_if_asked() -> None:
