@@ -2,117 +2,270 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from collections.abc import Sequence
+from statistics import fmean
+from typing import NamedTuple
 
 from nas.architecture import Architecture, Task
-from nas.network.build import build
-from nas.records import Plan, Recipe
-from nas.training.loop import forward, make_optimizer, place
+from nas.budget import cost
+from nas.records import Pace, Plan, Recipe
+from nas.training.machine import cores, facts, free_bytes
+from nas.training.memory import training_bytes
+from nas.training.plan_cache import ChoiceFile
+from nas.training.plan_options import PlanOverrides, check_overrides
+from nas.training.recipe import LEAST_STEPS
+from nas.training.speed import Bench, Rate, Setting
+from nas.value import FrozenMap, Value
 
-SECONDS_EACH = 0.3
-MEASURED_BATCH = 32
-HOPELESS = 3.0
-"""A plan whose first step takes this many times the best so far is not timed any further."""
 WORTHWHILE = 1.05
 """A change of plan must be this much faster; less is noise."""
+WORTHWHILE_BATCH = 1.1
+"""A larger batch must be this much faster: it also means fewer steps, and other results."""
+LARGEST_BATCH = {"cpu": 2, "cuda": 8}
+"""How many times larger than the recipe's a batch may become."""
+TRIALS_PER_DEVICE = 8
+"""Trainings that share a GPU unless memory forbids it or fewer are faster; each costs about a second to try."""
+
+PROCESS_BYTES = 500 << 20
+"""What a training takes beside its tensors: a process with torch, what its kernels work with, the allocator's waste."""
+FILLED = 0.8
+"""Share of the free memory that is planned with."""
+
+MOST_SECONDS = 15.0
+"""After these no further setting is tried: on a machine that others use as well, some take long."""
 
 
-def measure_plan(
-    architecture: Architecture, task: Task, recipe: Recipe, device: str = "cpu"
-) -> tuple[Plan, dict[str, float]]:
-    """Return the fastest plan for training `architecture` here, and the images per second of every plan tried.
+class PlanChoice(Value):
+    """A plan and a batch size, how fast training runs under them, and why they were picked.
 
-    Starts from float32, contiguous, one thread; keeps each change that pays: channels_last, bfloat16, all threads.
+    `tried` has the images per second of all trainings at once for every setting that was timed.
     """
-    plan = Plan(device=device)
-    measured: dict[str, float] = {}
 
-    best = 0.0
+    plan: Plan
+    batch_size: int
+    pace: Pace
+    reasons: tuple[str, ...]
+    tried: FrozenMap[float]
+    is_cached: bool = False
 
-    def rate(candidate: Plan) -> float:
-        speed = _images_per_second(architecture, task, recipe, candidate, hopeless_below=best / HOPELESS)
-        measured[describe(candidate)] = speed
-        return speed
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What to tell a user: the plan, where it is from, and a line for each reason."""
+        source = " (plan from the cache)" if self.is_cached else ""
+        speed = f"{self.pace.images_per_second:,.0f} images/s a training"
+        return (f"{_words(Setting(self.plan, self.batch_size))}: {speed}{source}", *self.reasons)
 
-    best = rate(plan)
-    for change in _changes(device):
-        candidate = plan.model_copy(update=change)
-        speed = rate(candidate)
-        if speed > WORTHWHILE * best:
-            plan, best = candidate, speed
-    return plan, measured
+
+class Asked(Value):
+    """What a plan is chosen for: all that decides it on one machine. `memory` None is what is free then."""
+
+    architectures: tuple[Architecture, ...]
+    task: Task
+    recipe: Recipe
+    device: str
+    overrides: PlanOverrides
+    largest_batch: int
+    memory: int | None
+
+    @property
+    def most_trainings(self) -> int:
+        """How many trainings may run at once: as many as there are cores, or eight a GPU, if memory holds them."""
+        devices = Plan(device=self.device).devices
+        free = min(map(free_bytes, devices)) if self.memory is None else self.memory
+        plan = Plan(device=devices[0])
+        need = max(training_bytes(each, self.task, self.recipe, plan) for each in self.architectures) + PROCESS_BYTES
+        return max(1, min(int(FILLED * free) // need, cores() if self.device == "cpu" else TRIALS_PER_DEVICE))
+
+
+def choose_plan(
+    architectures: Sequence[Architecture],
+    task: Task,
+    recipe: Recipe,
+    *,
+    device: str = "cpu",
+    overrides: PlanOverrides | None = None,
+    images: float = 0,
+    memory: int | None = None,
+    rate: Rate | None = None,
+) -> PlanChoice:
+    """Return how to train networks like `architectures` here: measured in seconds, or as measured before.
+
+    `images`: how many the lowest rung trains on in all its epochs, which bounds the batch; at 0 that stays. `memory`:
+    free bytes on the device, by default what is free now. `rate` times a setting, a `Bench` unless another is given.
+    InputError for overrides that the device cannot follow.
+    """
+    overrides = overrides or PlanOverrides()
+    check_overrides(overrides, device)
+    asked = Asked(
+        architectures=tuple(architectures),
+        task=task,
+        recipe=recipe,
+        device=device,
+        overrides=overrides,
+        largest_batch=min(_largest_batch(device, recipe), int(images) // LEAST_STEPS),
+        memory=memory,
+    )
+    file = ChoiceFile(PlanChoice, facts(Plan(device=device).devices), asked)
+    found = file.read() if rate is None else None
+    if found is not None:
+        return found.model_copy(update={"is_cached": True})
+    choice = _Climb(asked, rate or Bench(architectures, task, recipe)).choice()
+    if rate is None:
+        file.write(choice)
+    return choice
 
 
 def describe(plan: Plan) -> str:
     """Return the plan in words."""
     layout = "channels_last" if plan.channels_last else "contiguous"
-    threads = f"{plan.threads} thread{'s' * (plan.threads > 1)}"
-    return f"{plan.device}, {plan.precision}, {layout}, {threads}"
+    words = [plan.device, plan.precision, layout]
+    if plan.device != "cpu":
+        words += ["CUDA graphs"] * plan.cuda_graphs + [_count(plan.trials_per_device, "trial") + " a device"]
+    else:
+        words += [_count(plan.threads, "thread")] + [_count(plan.workers, "worker")] * (plan.workers > 1)
+    return ", ".join(words)
 
 
-def _changes(device: str) -> Iterator[dict[str, object]]:
-    yield {"channels_last": True}
-    yield {"precision": "bfloat16"}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if device == "cpu" and cores > 1:
-        yield {"threads": cores}
+class _Change(NamedTuple):
+    """A field that is a choice of two: the value that is kept unless the other one pays, and their names."""
+
+    field: str
+    other: object
+    names: tuple[str, str]
 
 
-def _images_per_second(
-    architecture: Architecture, task: Task, recipe: Recipe, plan: Plan, *, hopeless_below: float
-) -> float:
-    network = place(build(architecture, task), plan).train()
-    optimizer = make_optimizer(network, recipe)
-    images = torch.zeros(MEASURED_BATCH, task.in_channels, task.resolution, task.resolution, device=plan.device)
-    labels = torch.zeros(MEASURED_BATCH, dtype=torch.long, device=plan.device)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(plan.threads)
-    try:
-        seconds = _step_seconds(
-            lambda: _step(network, optimizer, images, labels, plan),
-            plan.device,
-            longest=MEASURED_BATCH / hopeless_below if hopeless_below else float("inf"),
+_PRECISION = _Change("precision", "bfloat16", ("float32", "bfloat16"))
+_LAYOUT = _Change("channels_last", True, ("contiguous", "channels_last"))
+_GRAPHS = _Change("cuda_graphs", True, ("steps launched one by one", "CUDA graphs"))
+
+
+class _Climb:
+    """From the plain setting on, keeps each change that pays, one field after another."""
+
+    def __init__(self, asked: Asked, rate: Rate) -> None:
+        self.asked, self.rate = asked, rate
+        self.decided = asked.overrides.decided
+        self.until = time.perf_counter() + MOST_SECONDS
+        self.rates: dict[Setting, float] = {}
+        self.reasons = [f"{name} {_shown(value)}: as asked for" for name, value in self.decided.items()]
+
+    def choice(self) -> PlanChoice:
+        asked, plan = self.asked, Plan(device=self.asked.device)
+        of_plan = {name: value for name, value in self.decided.items() if name in Plan.model_fields}
+        plan = plan.model_copy(update={"workers": len(plan.devices), **of_plan})
+        size = asked.overrides.batch_size or asked.recipe.batch_size
+        now = Setting(plan, size)
+        if asked.device == "cpu":
+            now = self.flags(self.workers(now), _LAYOUT, _PRECISION)
+        else:
+            now = self.trials(self.flags(now, _GRAPHS, _PRECISION, _LAYOUT))
+        now = self.batch(now)
+        macs = round(fmean(cost(each, asked.task).macs for each in asked.architectures))
+        return PlanChoice(
+            plan=now.plan,
+            batch_size=now.batch_size,
+            pace=Pace(images_per_second=self.speed(now) / now.trainings, macs=macs),
+            reasons=tuple(self.reasons),
+            tried=FrozenMap({_words(setting): self.speed(setting) for setting in self.rates}),
         )
-    finally:
-        torch.set_num_threads(threads)
-    return MEASURED_BATCH / seconds
+
+    def speed(self, setting: Setting) -> float:
+        """Return the images per second of all trainings at once."""
+        if setting not in self.rates:
+            self.rates[setting] = self.rate(setting)
+        return self.rates[setting] * setting.trainings
+
+    def faster(self, now: Setting, other: Setting, names: tuple[str, str], gain: float = WORTHWHILE) -> Setting:
+        """Return `other` if it is faster by `gain`, else `now`, and keep the reason."""
+        old, new = names
+        if other not in self.rates and time.perf_counter() > self.until:
+            self.reasons.append(f"{old}: {new} not tried, after {MOST_SECONDS:.0f} s of trying")
+            return now
+        ratio = self.speed(other) / self.speed(now)
+        if ratio >= gain:
+            self.reasons.append(f"{new}: {ratio:.2g} times {old}")
+            return other
+        self.reasons.append(f"{old}: {new} {f'is {ratio:.2g} times as fast' if ratio else 'needs too much memory'}")
+        return now
+
+    def flags(self, now: Setting, *changes: _Change) -> Setting:
+        """Return the setting with those of `changes` that pay and were not decided."""
+        for change in changes:
+            if change.field not in self.decided:
+                now = self.faster(now, _changed(now, {change.field: change.other}), change.names)
+        return now
+
+    def workers(self, now: Setting) -> Setting:
+        """Return the setting with as many workers as the cores and the memory allow, of the threads that serve best.
+
+        Several at once are timed at once: one thread each may have the cores for themselves and still share caches and
+        memory. From one worker on all cores downwards, so that fewer workers stay where more are no faster.
+        """
+        overrides, most = self.asked.overrides, self.asked.most_trainings
+        settings = []
+        for threads in [overrides.threads] if overrides.threads else _halves(cores()):
+            workers = overrides.workers or max(1, min(cores() // threads, most))
+            settings.append(_changed(now, {"threads": threads, "workers": workers}))
+        best, *others = settings
+        for other in others:
+            best = self.faster(best, other, (_crew(best.plan), _crew(other.plan)))
+        return best
+
+    def trials(self, now: Setting) -> Setting:
+        """Return the setting with the most trainings a GPU that are faster than one alone."""
+        if "trials_per_device" in self.decided:
+            return now
+        *several, _ = _halves(self.asked.most_trainings)
+        for trials in several:
+            other = _changed(now, {"trials_per_device": trials})
+            if self.faster(now, other, ("one training a GPU", f"{trials} at once")) is other:
+                return other
+        if not several:
+            self.reasons.append("one training a GPU: its memory holds no more")
+        return now
+
+    def batch(self, now: Setting) -> Setting:
+        """Return the setting with the batch size doubled as long as that pays and leaves the lowest rung its steps."""
+        if "batch_size" in self.decided:
+            return now
+        while 2 * now.batch_size <= self.asked.largest_batch:
+            other = Setting(now.plan, 2 * now.batch_size)
+            names = (f"batches of {now.batch_size}", f"of {other.batch_size}")
+            if self.faster(now, other, names, WORTHWHILE_BATCH) is now:
+                return now
+            now = other
+        if self.asked.largest_batch < _largest_batch(self.asked.device, self.asked.recipe):
+            self.reasons.append(
+                f"batches of {now.batch_size}: larger ones leave the lowest rung fewer than {LEAST_STEPS} steps"
+            )
+        return now
 
 
-def _step(
-    network: torch.nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, plan: Plan
-) -> None:
-    F.cross_entropy(forward(network, images, plan).float(), labels).backward()
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+def _largest_batch(device: str, recipe: Recipe) -> int:
+    return LARGEST_BATCH[device.partition(":")[0]] * recipe.batch_size
 
 
-def _step_seconds(step: Callable[[], None], device: str, *, longest: float) -> float:
-    """Return the seconds of one step: the mean of those that fit, after a first one that only warms up.
-
-    A first step longer than `longest` is the answer itself.
-    """
-    first = _timed(step, device)
-    if first > longest:
-        return first
-    times: list[float] = []
-    while not times or sum(times) < SECONDS_EACH:
-        times.append(_timed(step, device))
-    return sum(times) / len(times)
+def _changed(setting: Setting, update: dict[str, object]) -> Setting:
+    return Setting(setting.plan.model_copy(update=update), setting.batch_size)
 
 
-def _timed(step: Callable[[], None], device: str) -> float:
-    started = time.perf_counter()
-    step()
-    _wait(device)
-    return time.perf_counter() - started
+def _halves(most: int) -> list[int]:
+    """Return `most`, and each power of two below it, down to one."""
+    return [most, *(2**i for i in reversed(range(most.bit_length())) if 2**i < most)]
 
 
-def _wait(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
+def _crew(plan: Plan) -> str:
+    return f"{_count(plan.workers, 'worker')} of {_count(plan.threads, 'thread')}"
+
+
+def _words(setting: Setting) -> str:
+    return f"{describe(setting.plan)}, batches of {setting.batch_size}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number > 1)}"
+
+
+def _shown(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
