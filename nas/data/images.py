@@ -1,11 +1,13 @@
-"""Images in memory: one split, a data set for search, and the same images at another resolution."""
+"""Images in memory: one split, a data set for search, and the same images at another resolution or on a GPU."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +18,11 @@ from nas.errors import DataError
 _MOMENT_IMAGES = 50_000  # enough for mean and std to four digits; ImageNet whole would take a minute and a half
 _RESIZE_CHUNK = 4_096  # images
 _GREY_LEVEL = 1 / 255
+_GPU_RESERVE = 2**30  # bytes of a GPU that are left to training
+_FORMS = threading.RLock()  # held while another form of a data set is made: trainings in threads share it
+
+Moments = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation of each channel, in 0..1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +54,11 @@ class Images:
         # on a CPU index_select copies whole images, 20 times as fast as `pixels[indices]`
         return Images(self.pixels.index_select(0, indices), self.labels.index_select(0, indices))
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of pixels and labels."""
+        return self.pixels.nbytes + self.labels.nbytes
+
     def to(self, device: torch.device | str) -> Images:
         """Return the images on `device`."""
         return Images(self.pixels.to(device, non_blocking=True), self.labels.to(device, non_blocking=True))
@@ -69,9 +81,9 @@ class Source:
 class Dataset:
     """What a search may see: train, and a validation split held out of it. There is no test split in here.
 
-    `fingerprint` (12 hex digits) follows the content, images with their classes, and not the path, the
-    resolution or the split. `mirror`: a horizontal flip keeps the label. `skipped`: images left out because
-    they could not be decoded.
+    Train is in nested order (`nas.data.split`): any first part of it has each class in proportion. `fingerprint` (12
+    hex digits) follows the content, images with their classes, and not the path, the resolution or the split.
+    `mirror`: a horizontal flip keeps the label. `skipped`: images left out because they could not be decoded.
     """
 
     name: str
@@ -81,6 +93,9 @@ class Dataset:
     fingerprint: str
     mirror: bool
     skipped: int = 0
+    # What follows is true of these images alone, so that `replace` starts it anew.
+    _root: Dataset | None = field(default=None, init=False, repr=False)
+    _forms: dict[int | str, Dataset] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def num_classes(self) -> int:
@@ -99,26 +114,96 @@ class Dataset:
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """Mean of each channel of train, in 0..1."""
+        """Mean of each channel of train, in 0..1, before any `at`: one normalisation for all resolutions."""
         return self._moments[0]
 
     @property
     def std(self) -> tuple[float, ...]:
-        """Standard deviation of each channel of train, in 0..1, at least one grey level."""
+        """Standard deviation of each channel of train, likewise, at least one grey level."""
         return self._moments[1]
 
+    def at(self, resolution: int) -> Dataset:
+        """Return the same data at another side, made once in a process; its own side is itself.
+
+        It is resized from the images as they were read, whatever this data set is, and lies in no GPU.
+        """
+        check_resolution(resolution)
+        root = self._root or self
+        for same in (self, root):
+            if resolution == same.resolution:
+                return same
+        with _FORMS:
+            if resolution not in root._forms:
+                root._forms[resolution] = root._form(*root._resized(root, resolution))
+            return root._forms[resolution]
+
+    def resident(
+        self,
+        device: torch.device | str,
+        tell: Callable[[str], None],
+        *,
+        reserve: int = _GPU_RESERVE,
+        free_bytes: Callable[[torch.device], int] = lambda device: torch.cuda.mem_get_info(device)[0],
+    ) -> Dataset:
+        """Return the data in the memory of `device`, put there once in a process, or as it is where it does not fit.
+
+        `reserve` bytes of what is free are left to training. What does not fit is said through `tell`, once.
+        """
+        device = torch.device(device)
+        if device == self.train.pixels.device or device.type == "cpu":
+            return self
+        with _FORMS:
+            if str(device) not in self._forms:
+                needed, free = self.train.size_bytes + self.validation.size_bytes, free_bytes(device)
+                if needed <= free - reserve:
+                    self._forms[str(device)] = self._form(self.train.to(device), self.validation.to(device))
+                else:
+                    self._forms[str(device)] = self
+                    tell(
+                        f"{self.name} at {self.resolution} px takes {needed / 1e6:,.0f} MB; {device} has "
+                        f"{free / 1e6:,.0f} MB free, of which {reserve / 1e6:,.0f} are kept for training: "
+                        "the images stay in the machine's memory"
+                    )
+            return self._forms[str(device)]
+
+    def stored(self, moments: Moments, resized: Resized) -> Self:
+        """Return this data set with its moments known, and other resolutions made by `resized`."""
+        known = replace(self)
+        known.__dict__.update(_moments=moments, _resized=resized)
+        return known
+
+    def _form(self, train: Images, validation: Images) -> Self:
+        form = replace(self, train=train, validation=validation)
+        form.__dict__.update(_moments=self._moments, _root=self._root or self)
+        return form
+
     @cached_property
-    def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Exact over at most 50,000 evenly spaced images: a histogram of 256 levels loses nothing."""
-        pixels = self.train.pixels[:: -(-len(self.train) // _MOMENT_IMAGES)]
-        levels = torch.arange(256, dtype=torch.float64, device=pixels.device) / 255
-        means, stds = [], []
-        for channel in pixels.unbind(1):
-            share = torch.bincount(channel.flatten(), minlength=256).double() / channel.numel()
-            mean = (share * levels).sum()
-            means.append(float(mean))
-            stds.append(max(float((share * (levels - mean).square()).sum().sqrt()), _GREY_LEVEL))
-        return tuple(means), tuple(stds)
+    def _moments(self) -> Moments:
+        return moments(self.train.pixels)
+
+    @cached_property
+    def _resized(self) -> Resized:
+        return lambda data, resolution: (resize(data.train, resolution), resize(data.validation, resolution))
+
+
+Resized = Callable[[Dataset, int], tuple[Images, Images]]
+"""Gives train and validation of a data set at another side."""
+
+
+def moments(pixels: Tensor) -> Moments:
+    """Return mean and standard deviation of each channel of uint8 images, in 0..1; no deviation is below a grey level.
+
+    Exact over at most 50,000 evenly spaced images: a histogram of 256 levels loses nothing.
+    """
+    pixels = pixels[:: -(-len(pixels) // _MOMENT_IMAGES)]
+    levels = torch.arange(256, dtype=torch.float64, device=pixels.device) / 255
+    means, stds = [], []
+    for channel in pixels.unbind(1):
+        share = torch.bincount(channel.flatten(), minlength=256).double() / channel.numel()
+        mean = (share * levels).sum()
+        means.append(float(mean))
+        stds.append(max(float((share * (levels - mean).square()).sum().sqrt()), _GREY_LEVEL))
+    return tuple(means), tuple(stds)
 
 
 def resize(images: Images, resolution: int) -> Images:
@@ -130,9 +215,14 @@ def resize(images: Images, resolution: int) -> Images:
     if images.resolution == resolution:
         return images
     resized = images.pixels.new_empty(*images.pixels.shape[:2], resolution, resolution)
-    for into, chunk in zip(*(torch.split(pixels, _RESIZE_CHUNK) for pixels in (resized, images.pixels)), strict=True):
-        into.copy_(_bilinear(chunk, resolution))
+    resize_into(resized, images.pixels)
     return replace(images, pixels=resized)
+
+
+def resize_into(resized: Tensor, pixels: Tensor) -> None:
+    """Fill `resized` (N, C, H, W) with the images of `pixels`, likewise, a few thousand at a time."""
+    for into, chunk in zip(*(torch.split(part, _RESIZE_CHUNK) for part in (resized, pixels)), strict=True):
+        into.copy_(_bilinear(chunk, resized.shape[-1]))
 
 
 def check_resolution(resolution: int) -> None:

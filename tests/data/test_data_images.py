@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
@@ -122,3 +122,54 @@ def test_batches_stay_uint8() -> None:
 def test_evaluation_sees_every_image_once_in_order() -> None:
     drawn = [batch.labels.tolist() for batch in evaluation_batches(noise(10), 4, "cpu")]
     assert drawn == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+def test_another_side_is_made_once_and_equals_resizing() -> None:
+    data = dataset(noise(6))
+    half = data.at(4)
+    assert torch.equal(half.train.pixels, resize(data.train, 4).pixels)
+    assert data.at(4) is half is half.at(4)
+    assert half.at(8) is data is data.at(8)
+    assert half.at(2) is data.at(2)
+    assert torch.equal(half.at(2).train.pixels, resize(data.train, 2).pixels)
+
+
+def test_all_sides_share_one_normalisation() -> None:
+    data = dataset(noise(6))
+    assert (data.at(4).mean, data.at(4).std) == (data.mean, data.std)
+
+
+def test_replaced_images_are_resized_themselves() -> None:
+    data = dataset(noise(6))
+    data.at(4)
+    dark = replace(data, train=replace(data.train, pixels=data.train.pixels // 2))
+    assert torch.equal(dark.at(4).train.pixels, resize(dark.train, 4).pixels)
+    assert dark.mean < data.mean
+
+
+def test_no_side_below_one_pixel() -> None:
+    with pytest.raises(DataError, match="at least 1 pixel, got 0"):
+        dataset(noise(2)).at(0)
+
+
+def test_data_that_fits_moves_to_the_device_once() -> None:
+    data, said = dataset(noise(6)), list[str]()
+    there = data.resident("meta", said.append, reserve=0, free_bytes=lambda _: 6 * (192 + 8) * 2)
+    assert {images.pixels.device.type for images in (there.train, there.validation)} == {"meta"}
+    assert there.mean == data.mean
+    assert data.resident("meta", said.append) is there is there.resident("meta", said.append)
+    assert said == []
+    assert there.at(4).train.pixels.device.type == "cpu"
+
+
+def test_data_that_does_not_fit_stays_and_says_so_once() -> None:
+    data, said = dataset(noise(6)), list[str]()
+    for _ in range(2):
+        assert data.resident("meta", said.append, reserve=1, free_bytes=lambda _: 6 * (192 + 8) * 2) is data
+    assert len(said) == 1
+    assert "x at 8 px takes 0 MB; meta has 0 MB free" in said[0]
+
+
+def test_the_cpu_has_the_data_already() -> None:
+    data = dataset(noise(2))
+    assert data.resident("cpu", pytest.fail) is data
