@@ -20,7 +20,19 @@ ROOT = Path(nas.__file__).parent
 ORDER = [
     *("errors", "value", "layers", "attention", "blocks", "architecture", "budget"),
     *("space", "space_size", "space_faults", "space_match", "space_file"),
-    *("references", "scaling", "pricing", "feasibility", "lint", "pareto", "records", "trust", "view", "results"),
+    *(
+        "references",
+        "scaling",
+        "pricing",
+        "feasibility",
+        "lint",
+        "pareto",
+        "records",
+        "effort",
+        "trust",
+        "view",
+        "results",
+    ),
     *("network", "audit", "interference", "proxies", "data", "training", "search", "retrain", "export", "report"),
     *("cli", "__main__"),
 ]

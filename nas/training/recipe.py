@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from nas.data.images import Dataset
+from nas.effort import stage_efforts
 from nas.errors import InputError
 from nas.records import Fidelity, Recipe, Suppression
 
@@ -50,15 +51,6 @@ def rungs(
     while lengths[0] > 1 and (len(lengths) == 1 or lengths[0] // FACTOR * steps_an_epoch >= RANKING_STEPS):
         lengths.insert(0, max(1, lengths[0] // FACTOR))
     return tuple(Fidelity(epochs=n, train_fraction=train_fraction, resolution=resolution) for n in lengths)
-
-
-def stage_efforts(fidelities: Sequence[Fidelity]) -> tuple[float, ...]:
-    """Return what each rung adds to the training of a candidate: its further epochs, weighed by images and pixels."""
-    before = (0, *(each.epochs for each in fidelities))
-    return tuple(
-        (each.epochs - done) * each.train_fraction * each.resolution**2
-        for each, done in zip(fidelities, before, strict=False)
-    )
 
 
 def effort_shares(fidelities: Sequence[Fidelity], reduction: int) -> tuple[float, ...]:
