@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nas.records import TrialRecord
+from nas.records import ReferenceRecord, TrialRecord
+from nas.report.standings import ACCURACY, Standing, confirmation_line, standings
 from nas.view import StudyView
 
 PER_CENT = {"val_accuracy", "activation_ratio"}
@@ -69,19 +70,37 @@ def quantity(name: str, value: float | None) -> str:
 
 
 def print_front(view: StudyView, title: str) -> None:
-    """Print a front as a table, references below it, and whether interference had a say in it."""
+    """Print a front as a table, references below it, how sure it is, and whether interference had a say in it."""
     names = [objective.name for objective in view.objectives if objective.name != "macs"]
-    rows = [[record.number, *_front_cells(record, view, names, "on the front")] for record in view.front]
-    rows += [[each.name, *_front_cells(each, view, names, view.standing(each))] for each in view.references]
-    columns = ["trial", "arch id", *names, "macs", "standing", "architecture"]
-    if not view.references:
-        rows, columns = [row[:-2] + row[-1:] for row in rows], columns[:-2] + columns[-1:]
-    print_table(columns, rows, title=title)
-    for line in view.trust_lines:
+    sure = standings(view)
+    rows = [_front_row(record, view, names) | _sure(sure[record.number]) for record in view.front]
+    rows += [_front_row(each, view, names) | {"standing": view.standing(each)} for each in view.references]
+    known = {column for row in rows for column in row} - ({"standing"} if not view.references else set())
+    columns = ["trial", "arch id", *names, "macs", *(c for c in SURE if c in known), "architecture"]
+    print_table(columns, [[row.get(column) for column in columns] for row in rows], title=title)
+    for line in filter(None, (confirmation_line(view), *view.trust_lines)):
         print(line)
 
 
-def _front_cells(record: TrialRecord, view: StudyView, names: Sequence[str], standing: str) -> list[object]:
+SURE = ("seeds", "\N{PLUS-MINUS SIGN}", "tied with", "standing")
+"""Columns of a front that stand there when there is something to put in."""
+
+
+def _front_row(record: TrialRecord, view: StudyView, names: Sequence[str]) -> dict[str, object]:
     metrics = view.metrics(record)
-    measured = (quantity(name, metrics.get(name)) for name in names)
-    return [record.arch_id, *measured, count(record.cost.macs), standing, record.architecture.words()]
+    return {
+        "trial": record.name if isinstance(record, ReferenceRecord) else record.number,
+        "arch id": record.arch_id,
+        **{name: quantity(name, metrics.get(name)) for name in names},
+        "macs": count(record.cost.macs),
+        "seeds": str(len(view.seeds(record))),
+        "architecture": record.architecture.words(),
+    }
+
+
+def _sure(standing: Standing) -> dict[str, object]:
+    """Return what a front says of a member's seeds; the interval only where the noise is known."""
+    if standing.margin is None:
+        return {"seeds": standing.seed_words, "standing": "on the front"}
+    margin = quantity(ACCURACY, standing.margin)
+    return {"seeds": standing.seed_words, "standing": "on the front", SURE[1]: margin, SURE[2]: standing.tied_words}

@@ -117,7 +117,7 @@ def front_command(
         study.config, study.records(), budget=budget, objectives=objectives, references=study.references()
     )
     if html is not None:
-        _write_page(html, view)
+        _write_page(html, view, study)
     if as_csv or as_json:
         from nas.report.tables import rows, to_csv
 
@@ -132,11 +132,12 @@ def front_command(
         print_front(view, title)
 
 
-def _write_page(path: Path, view: StudyView) -> None:
+def _write_page(path: Path, view: StudyView, study: Study) -> None:
     from nas.report.front_page import write_front_page
+    from nas.search.curve import curve
 
     try:
-        write_front_page(path, view, notes=view.trust_lines)
+        write_front_page(path, view, notes=view.trust_lines, curve=curve(study, view))
     except OSError as error:
         raise InputError(f"--html {path}: cannot be written: {error.strerror}") from None
 

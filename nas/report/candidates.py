@@ -12,6 +12,7 @@ from nas import pareto
 from nas.budget import Cost
 from nas.records import Fidelity, ReferenceRecord, Status, TrialRecord
 from nas.report.quantities import INTERFERENCE_METRICS, measured, plural, quantity
+from nas.report.standings import Standing, standings
 from nas.view import StudyView
 
 HOVER_WIDTH = 46
@@ -57,41 +58,49 @@ class Axes:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A trial or a reference with the values of the three axes; a colour of None was not measured."""
+    """A trial or a reference with the values of the three axes; a colour of None was not measured.
+
+    `fidelity` is the one it is shown at; `standing` says how sure its accuracy is, for a member of the front.
+    """
 
     record: TrialRecord
     group: Group
+    fidelity: Fidelity
     x: float
     y: float
     colour: float | None
+    standing: Standing | None = None
 
 
 def candidates(view: StudyView, axes: Axes) -> list[Candidate]:
     """Return the trials with a measurement, in the order of their numbers, then the references compared with them."""
-    front = {record.number for record in view.front}
+    front = standings(view)
     compared = {record.number for record in view.compared}
     shown = []
     for record in sorted(view.records, key=lambda record: record.number):
         group = Group.FRONT if record.number in front else Group.DOMINATED
-        shown += _candidate(record, group if record.number in compared else _outside(record, view), axes, view)
+        placed = group if record.number in compared else _outside(record, view)
+        shown += _candidate(record, placed, axes, view, front.get(record.number))
     for reference in filter(view.is_compared, view.references):
         group = Group.REFERENCE_DOMINATED if view.dominating(reference) else Group.REFERENCE
         shown += _candidate(reference, group, axes, view)
     return shown
 
 
-def _candidate(record: TrialRecord, group: Group, axes: Axes, view: StudyView) -> list[Candidate]:
+def _candidate(
+    record: TrialRecord, group: Group, axes: Axes, view: StudyView, standing: Standing | None = None
+) -> list[Candidate]:
     """Return the candidate; nothing where one of its places on the plane was not measured."""
-    metrics = view.metrics(record)
+    metrics, fidelity = view.metrics(record), view.fidelity_of(record)
     x, y = measured(metrics, axes.x), measured(metrics, axes.y)
-    if record.best_fidelity is None or x is None or y is None:
+    if fidelity is None or x is None or y is None:
         return []
-    return [Candidate(record, group, x, y, measured(metrics, axes.colour))]
+    return [Candidate(record, group, fidelity, x, y, measured(metrics, axes.colour), standing)]
 
 
 def _outside(record: TrialRecord, view: StudyView) -> Group:
     """Return the group of a trial that takes no part in the comparison."""
-    if record.status(view.config.fidelities) not in {Status.EVALUATED, Status.STOPPED_EARLY}:
+    if view.status(record) not in {Status.EVALUATED, Status.STOPPED_EARLY}:
         return Group.BROKEN
     return Group.OVER_CAP if view.budget.violations(record.cost) else Group.STOPPED
 
@@ -143,11 +152,11 @@ def hover_text(candidate: Candidate, view: StudyView) -> str:
 
 def _facts(candidate: Candidate, view: StudyView) -> list[str]:
     record = candidate.record
-    done = [each for each in record.measurements if each.fidelity == record.best_fidelity and each.is_complete]
-    seeds = f", mean of {len(done)} seeds" * (len(done) > 1)
-    fidelity = fidelity_words(record.best_fidelity) if record.best_fidelity else ""
+    done = len(view.seeds(record))
+    seeds = f", mean of {done} seeds" * (done > 1)
     over = [str(violation) for violation in view.budget.violations(record.cost)]
-    return [f"{label(record)}  {record.arch_id}", candidate.group.value, fidelity + seeds, *over]
+    facts = [f"{label(record)}  {record.arch_id}", candidate.group.value, fidelity_words(candidate.fidelity) + seeds]
+    return [*facts, *(candidate.standing.lines if candidate.standing else ()), *over]
 
 
 def _metric_lines(record: TrialRecord, view: StudyView) -> Iterator[str]:

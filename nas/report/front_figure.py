@@ -25,6 +25,7 @@ from nas.report.candidates import (
     trade_off,
 )
 from nas.report.quantities import plural, quantity, short_count
+from nas.report.standings import ACCURACY
 from nas.report.theme import LIGHT, UNMEASURED
 from nas.view import StudyView
 
@@ -112,6 +113,7 @@ def _points(group: Group, members: Sequence[Candidate], axes: Axes, view: StudyV
             go.Scatter(
                 x=[quantity(axes.x).shown(candidate.x) for candidate in points],
                 y=[quantity(axes.y).shown(candidate.y) for candidate in points],
+                error_y=_error_bars(points, axes),
                 mode="markers",
                 marker={**_marker(MARKS[group]), **colour},
                 name=group.value,
@@ -122,6 +124,15 @@ def _points(group: Group, members: Sequence[Candidate], axes: Axes, view: StudyV
             )
         )
     return traces
+
+
+def _error_bars(points: Sequence[Candidate], axes: Axes) -> dict[str, Any] | None:
+    """Return the 95 % intervals of the means over seeds, where accuracy is what stands upright."""
+    margins = [each.standing.margin if each.standing and each.standing.margin is not None else 0.0 for each in points]
+    if axes.y != ACCURACY or not any(margins):
+        return None
+    shown = [quantity(axes.y).shown(margin) for margin in margins]
+    return {"type": "data", "array": shown, "color": UNMEASURED, "thickness": 1.5, "width": 4}
 
 
 def _labels(shown: Sequence[Candidate], axes: Axes) -> list[go.Scatter]:
@@ -197,7 +208,7 @@ def _legend_entry(words: str, group: str, marker: dict[str, Any], *, rank: int) 
 
 def _fidelity_range(members: Sequence[Candidate]) -> str:
     """Return the fidelities of trials that were stopped early: ``, 2 to 4 epochs``."""
-    epochs = {candidate.record.best_fidelity.epochs for candidate in members if candidate.record.best_fidelity}
+    epochs = {candidate.fidelity.epochs for candidate in members}
     low, high = min(epochs), max(epochs)
     return f", {low} to {plural(high, 'epoch')}" if low < high else f", {plural(high, 'epoch')}"
 

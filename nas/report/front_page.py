@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 from plotly.io.json import to_json_plotly
@@ -23,7 +24,9 @@ from nas.report.front_figure import front_figure, full_range, nothing_measured
 from nas.report.page_html import escaped, policy, write_page
 from nas.report.page_parts import SCRIPT, STYLE
 from nas.report.quantities import measured, plural, quantity
+from nas.report.standings import ACCURACY, Standing, confirmation_line, standings
 from nas.report.theme import DARK, LIGHT
+from nas.report.trust_section import Curve, Section, sections
 from nas.view import StudyView
 
 __all__ = ["front_figure", "front_html", "write_front_page"]
@@ -31,19 +34,20 @@ __all__ = ["front_figure", "front_html", "write_front_page"]
 _ARROWS = {"maximize": "\N{UPWARDS ARROW}", "minimize": "\N{DOWNWARDS ARROW}"}
 
 
-def write_front_page(path: Path, view: StudyView, *, notes: Sequence[str] = ()) -> None:
+def write_front_page(path: Path, view: StudyView, *, notes: Sequence[str] = (), curve: Curve = ()) -> None:
     """Write the page of a study to `path`, whole or not at all; InputError when it cannot be written.
 
-    `notes` are lines of plain text for the reader, shown above the plot.
+    `notes` are lines of plain text for the reader, shown above the plot; `curve` is what the hours have bought.
     """
-    write_page(path, front_html(view, notes=notes))
+    write_page(path, front_html(view, notes=notes, curve=curve))
 
 
-def front_html(view: StudyView, *, notes: Sequence[str] = ()) -> str:
+def front_html(view: StudyView, *, notes: Sequence[str] = (), curve: Curve = ()) -> str:
     """Return the page as text."""
     axes = Axes.of(view)
     shown = candidates(view, axes)
     scripts = [get_plotlyjs(), SCRIPT] if shown else []
+    more = sections(view, curve) if shown else []
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -59,17 +63,30 @@ def front_html(view: StudyView, *, notes: Sequence[str] = ()) -> str:
 {_notes([*_remarks(view, is_empty=not shown), *notes])}
 {_plot(view, axes, shown) if shown else ""}
 {_tables(view)}
-{_scripts(front_figure(view), full_range(shown, axes), scripts) if shown else ""}
+{"".join(each.html for each in more)}
+{_scripts(_figures_json(view, axes, shown, more), scripts) if shown else ""}
 </body>
 </html>
 """
 
 
-def _figure_json(figure: go.Figure, whole: Sequence[float]) -> str:
+def _figures_json(view: StudyView, axes: Axes, shown: Sequence[Candidate], more: Sequence[Section]) -> str:
     """Return what the page's script draws; ``<``, ``>`` and ``/`` come out escaped, so that no tag can end it."""
+    figures = {name: figure for each in more for name, figure in each.figures.items()}
+    content = {
+        **_untemplated(front_figure(view)),
+        "full_range": full_range(shown, axes),
+        "more": {name: _untemplated(figure) for name, figure in figures.items()},
+        "templates": {"light": LIGHT.template().to_plotly_json(), "dark": DARK.template().to_plotly_json()},
+    }
+    return str(to_json_plotly(content))
+
+
+def _untemplated(figure: go.Figure) -> dict[str, Any]:
+    """Return a figure without its template, which the page sets by the screen."""
     parts = figure.to_plotly_json()
-    templates = {"light": LIGHT.template().to_plotly_json(), "dark": DARK.template().to_plotly_json()}
-    return str(to_json_plotly({**parts, "templates": templates, "full_range": whole}))
+    layout = {name: value for name, value in parts["layout"].items() if name != "template"}
+    return {"data": parts["data"], "layout": layout}
 
 
 def _header(view: StudyView) -> str:
@@ -123,7 +140,7 @@ def _plot(view: StudyView, axes: Axes, shown: Sequence[Candidate]) -> str:
 def _caption(view: StudyView, axes: Axes, shown: Sequence[Candidate]) -> Iterator[str]:
     """Yield what the plot leaves out, and the button that brings back what only lies outside its first range."""
     drawn = {candidate.record.number for candidate in shown if candidate.group not in OF_REFERENCES}
-    missing = Counter(r.status(view.config.fidelities) for r in view.records if r.number not in drawn)
+    missing = Counter(view.status(r) for r in view.records if r.number not in drawn)
     if missing:
         yield f"Not drawn, without a measurement: {_count_words(missing)}. "
     low, high = focus(shown, axes)
@@ -134,10 +151,9 @@ def _caption(view: StudyView, axes: Axes, shown: Sequence[Candidate]) -> Iterato
         yield '<button id="range" type="button">Show all</button>'
 
 
-def _scripts(figure: go.Figure, whole: Sequence[float], scripts: Sequence[str]) -> str:
+def _scripts(figures: str, scripts: Sequence[str]) -> str:
     library, start = (f"<script>{script}</script>" for script in scripts)
-    data = f'<script type="application/json" id="figure">{_figure_json(figure, whole)}</script>'
-    return f"{library}\n{data}\n{start}"
+    return f'{library}\n<script type="application/json" id="figure">{figures}</script>\n{start}'
 
 
 def _columns(view: StudyView) -> list[str]:
@@ -147,10 +163,10 @@ def _columns(view: StudyView) -> list[str]:
 
 def _tables(view: StudyView) -> str:
     """Return the front and, where networks were compared with it, the references; nothing for an empty one."""
-    columns = _columns(view)
+    columns, sure = _columns(view), standings(view)
     front = [
         f'<td class="number">{each.number}</td><td><code>{escaped(each.arch_id)}</code></td>'
-        + _cells(each, columns, view)
+        + _cells(each, columns, view, sure[each.number])
         for each in view.front
     ]
     others = [
@@ -159,22 +175,33 @@ def _tables(view: StudyView) -> str:
     ]
     trial, name = '<th scope="col" class="number">trial</th>', '<th scope="col">name</th>'
     title = f"Front: {plural(len(front), 'trial')}"
-    return _table(title, f'{trial}<th scope="col">arch_id</th>', front, columns) + _table(
-        f"References: {len(others)}", f'{name}<th scope="col">standing</th>', others, columns
+    return _table(title, f'{trial}<th scope="col">arch_id</th>', front, columns, confirmation_line(view)) + (
+        _table(f"References: {len(others)}", f'{name}<th scope="col">standing</th>', others, columns)
     )
 
 
-def _table(title: str, heads: str, rows: Sequence[str], columns: Sequence[str]) -> str:
+def _titles(columns: Sequence[str]) -> str:
+    """Return the heads of the columns of numbers; accuracy is followed by its seeds, its interval and its ties."""
+    heads = ""
+    for name in columns:
+        title = quantity(name).title.replace("validation", "val.")
+        heads += f'<th scope="col" class="number">{escaped(title)}</th>'
+        if name == ACCURACY:
+            sure = ("seeds", "\N{PLUS-MINUS SIGN} (%)", "tied with")
+            heads += "".join(f'<th scope="col" class="number sure">{word}</th>' for word in sure)
+    return heads
+
+
+def _table(title: str, heads: str, rows: Sequence[str], columns: Sequence[str], note: str = "") -> str:
     if not rows:
         return ""
-    names = (quantity(name).title.replace("validation", "val.") for name in columns)
-    titles = "".join(f'<th scope="col" class="number">{escaped(name)}</th>' for name in names)
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
     return f"""<section>
 <h2>{title}</h2>
+{f'<p class="caption">{escaped(note)}.</p>' if note else ""}
 <div class="scroll">
 <table style="--columns: {len(columns) + 2}">
-<thead><tr>{heads}{titles}<th scope="col" class="words">architecture</th></tr></thead>
+<thead><tr>{heads}{_titles(columns)}<th scope="col" class="words">architecture</th></tr></thead>
 <tbody>
 {body}
 </tbody>
@@ -184,11 +211,16 @@ def _table(title: str, heads: str, rows: Sequence[str], columns: Sequence[str]) 
 """
 
 
-def _cells(record: TrialRecord, columns: Sequence[str], view: StudyView) -> str:
+def _cells(record: TrialRecord, columns: Sequence[str], view: StudyView, standing: Standing | None = None) -> str:
     """Return the cells with the quantities and the architecture."""
-    metrics = view.metrics(record)
-    numbers = "".join(
-        f'<td class="number">{escaped(quantity(name).number(measured(metrics, name)))}</td>' for name in columns
-    )
+    metrics, cells = view.metrics(record), ""
+    for name in columns:
+        cells += f'<td class="number">{escaped(quantity(name).number(measured(metrics, name)))}</td>'
+        if name == ACCURACY:
+            margin = quantity(name).number(standing.margin if standing else None)
+            seeds = standing.seed_words if standing else str(len(view.seeds(record)))
+            sure = (seeds, margin, standing.tied_words if standing else "")
+            cells += "".join(f'<td class="number sure">{escaped(cell)}</td>' for cell in sure)
     words = " ".join(f"<span>{escaped(stage)}</span>" for stage in stages(record))
-    return f'{numbers}<td class="words">{words}</td>'
+    small = f'<div class="small-screen">{escaped("; ".join(standing.lines))}</div>' if standing else ""
+    return f'{cells}<td class="words">{words}{small}</td>'

@@ -20,6 +20,7 @@ dt { color: var(--muted); flex: none; }
 dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
 .note { margin: 10px 0 0; padding-left: 10px; border-left: 3px solid var(--line); overflow-wrap: anywhere; }
 #plot { height: clamp(380px, 66vh, 640px); margin-top: 12px; }
+.more { margin-top: 8px; }
 .caption { margin: 4px 0 0; color: var(--muted); }
 button { font: inherit; color: var(--ink); background: none; border: 1px solid var(--line); border-radius: 4px;
   padding: 1px 10px; cursor: pointer; }
@@ -27,11 +28,14 @@ button { font: inherit; color: var(--ink); background: none; border: 1px solid v
 table { border-collapse: collapse; width: 100%; }
 th, td { padding: 6px 14px 6px 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--grid); }
 th { color: var(--muted); font-weight: 500; border-bottom-color: var(--line); vertical-align: bottom; }
+table.narrow { width: auto; }
+.small-screen { display: none; }
+small { color: var(--muted); }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 code { font: 13px/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 .words { width: 99%; padding-right: 0; }
 .words span { display: inline-block; margin-right: 4px; }
-.words span:not(:last-child)::after { content: " \\2192"; color: var(--muted); }
+.words span:not(:last-of-type)::after { content: " \\2192"; color: var(--muted); }
 @media (max-width: 640px) {
   body { padding: 14px 14px 32px; }
   dl { display: block; }
@@ -42,7 +46,9 @@ code { font: 13px/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;
   tr { border-bottom: 1px solid var(--grid); }
   th.number { white-space: normal; font-size: 11px; }
   code { font-size: 11px; }
-  th.words { display: none; }
+  th.words, .sure { display: none; }
+  .small-screen { display: block; }
+  small { display: block; }
   td.words { grid-column: 1 / -1; width: auto; padding: 0 0 8px; color: var(--muted); }
 }
 """.replace("FONT", FONT)
@@ -88,7 +94,17 @@ button?.addEventListener("click", () => {
   button.textContent = showsAll ? "Show the front" : "Show all";
   draw();
 });
-draw();
-dark.addEventListener("change", draw);
-narrow.addEventListener("change", draw);
+function drawMore() {
+  for (const [id, figure] of Object.entries(parts.more)) {
+    const layout = { ...figure.layout, template: parts.templates[dark.matches ? "dark" : "light"] };
+    const small = narrow.matches ? { dragmode: false, font: { size: 11 } } : {};
+    Plotly.react(id, figure.data, { ...layout, ...small }, { ...config, displayModeBar: false });
+  }
+}
+
+for (const how of [draw, drawMore]) {
+  how();
+  dark.addEventListener("change", how);
+  narrow.addEventListener("change", how);
+}
 """

@@ -8,6 +8,7 @@ import pandas as pd
 
 from nas.budget import Cost
 from nas.records import ReferenceRecord, TrialRecord
+from nas.report.standings import Standing, standings
 from nas.view import StudyView
 
 
@@ -19,7 +20,8 @@ def rows(records: Sequence[TrialRecord], view: StudyView) -> list[dict[str, obje
     the units of the records; genes are ``gene.<name>``.
     """
     front, compared = ({record.number for record in some} for some in (view.front, view.compared))
-    flat = [_row(record, view) | _place(record, view, front, compared) for record in records]
+    sure = standings(view)
+    flat = [_row(record, view) | _place(record, view, front, compared) | _sure(record, sure) for record in records]
     known = {key for row in flat for key in row}
     keys = [key for key in _LEADING if key in known]
     keys += sorted(key for key in known - set(keys) if not key.startswith("gene."))
@@ -38,7 +40,8 @@ def to_csv(table: Sequence[Mapping[str, object]]) -> str:
 _LEADING = (
     *("trial", "reference", "arch_id", "status", "front", "dominated", "within_caps", "val_accuracy"),
     *Cost.model_fields,
-    *("interference", "epochs", "train_fraction", "resolution", "seeds", "architecture", "error"),
+    *("interference", "epochs", "train_fraction", "resolution"),
+    *("seeds", "confirmed", "val_accuracy_margin", "tied_with", "architecture", "error"),
 )
 """The keys that come first, in this order; other metrics follow by name, then genes in the order of the space."""
 
@@ -53,20 +56,29 @@ def _place(record: TrialRecord, view: StudyView, front: Set[int], compared: Set[
     return {"trial": record.number, "reference": None, "front": is_front, "dominated": dominated}
 
 
+def _sure(record: TrialRecord, sure: Mapping[int, Standing]) -> dict[str, object]:
+    """Return how sure a member of the front is; None for what is none. `tied_with` holds trial numbers: ``3 7``."""
+    standing = None if isinstance(record, ReferenceRecord) else sure.get(record.number)
+    return {
+        "confirmed": standing.is_confirmed if standing else None,
+        "val_accuracy_margin": standing.margin if standing else None,
+        "tied_with": " ".join(map(str, standing.tied)) if standing else None,
+    }
+
+
 def _row(record: TrialRecord, view: StudyView) -> dict[str, object]:
-    fidelity = record.best_fidelity
-    done = [each for each in record.measurements if each.fidelity == fidelity and each.is_complete]
+    fidelity = view.fidelity_of(record)
     row: dict[str, object] = dict(view.metrics(record))  # first: no metric may hide a fact about the trial
     row |= {f"gene.{name}": value for name, value in record.genotype.items()}
     row |= record.cost.model_dump()
     row |= {
         "arch_id": record.arch_id,
-        "status": record.status(view.config.fidelities).value,
+        "status": view.status(record).value,
         "within_caps": not view.budget.violations(record.cost),
         "epochs": fidelity.epochs if fidelity else None,
         "train_fraction": fidelity.train_fraction if fidelity else None,
         "resolution": fidelity.resolution if fidelity else None,
-        "seeds": len(done),
+        "seeds": len(view.seeds(record)),
         "architecture": record.architecture.words(),
         "error": record.error or None,
     }

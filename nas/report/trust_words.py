@@ -10,7 +10,9 @@ def truth_words(trust: Trust) -> str:
     """Return what the scores are held against, and how far that can be trusted itself."""
     if not trust.networks or trust.top_range is None:
         return "no network has a final accuracy yet"
-    of = f"{plural(trust.networks, 'network')} with a final accuracy, in {plural(trust.bins, 'size bin')}"
+    of = f"{plural(trust.networks, 'network')} with a final accuracy in {plural(trust.bins, 'size bin')}"
+    if trust.promoted:
+        of += f", {trust.promoted} of them only because these scores promoted them"
     best = f"the top fifth is {plural(trust.top, 'network')} within {100 * trust.top_range:.1f} % of accuracy"
     if trust.noise is None:
         return f"{of}; {best}; what seeds alone do to that is not known, a second seed of any network would tell"

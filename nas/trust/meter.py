@@ -48,12 +48,14 @@ class ScoreTrust(Value):
 class Trust(Value):
     """What a study says about its proxy.
 
-    `networks` have a final accuracy, `bins` counts their size bins, `top` the networks of the top fifth, whose
-    accuracies lie within `top_range`; `noise` is what seeds alone do to a final accuracy. `weights` are those of the
-    mix; they were earned on networks of the same study, so that its own figures are a little too good.
+    `networks` have a final accuracy, `promoted` of them because these scores had promoted them and for no other reason.
+    `bins` counts their size bins, `top` the networks of the top fifth, whose accuracies lie within `top_range`; `noise`
+    is what seeds alone do to a final accuracy. `weights` are those of the mix; they were earned on networks of the same
+    study, so that its own figures are a little too good.
     """
 
     networks: int
+    promoted: int
     bins: int
     top: int
     top_range: float | None
@@ -99,6 +101,7 @@ def trust(
     )
     return Trust(
         networks=len(known),
+        promoted=len({each.number for each in known} & _own_alone(config, records)),
         bins=len(set(bins)),
         top=len(best),
         top_range=float(np.ptp(accuracy[best])) if known else None,
@@ -130,6 +133,13 @@ def final_accuracies(config: StudyConfig, records: Sequence[TrialRecord]) -> dic
         if top:
             found[record.number] = [each.metrics[ACCURACY] for each in top]
     return found
+
+
+def _own_alone(config: StudyConfig, records: Sequence[TrialRecord]) -> set[int]:
+    """Return the trials that were trained at the top rung by themselves alone, from no further seed."""
+    top = config.fidelities[-1]
+    again = (any(m.fidelity == top and m not in each.own for m in each.measurements) for each in records)
+    return {each.number for each, is_there in zip(records, again, strict=True) if not is_there}
 
 
 def _best(accuracy: Array) -> NDArray[np.intp]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
+from nas.effort import stage_efforts
 from nas.records import Fidelity, StudyConfig, TrialRecord
 from nas.trust.correlation import FEWEST, Correlation, association
 from nas.value import Value, derive_seed
@@ -36,12 +37,8 @@ class RungTrust(Value):
 
 def cost_shares(ladder: Sequence[Fidelity]) -> tuple[float, ...]:
     """Return what share of the whole ladder a training has cost at each rung, in pixels seen."""
-    stages = [
-        (high.epochs - (low.epochs if low else 0)) * high.train_fraction * high.resolution**2
-        for low, high in pairwise([None, *ladder])
-        if high is not None
-    ]
-    return tuple(sum(stages[: i + 1]) / sum(stages) for i in range(len(stages)))
+    efforts = stage_efforts(ladder)
+    return tuple(done / sum(efforts) for done in accumulate(efforts))
 
 
 def rung_accuracy(record: TrialRecord, fidelity: Fidelity) -> float | None:

@@ -1,0 +1,91 @@
+"""How sure is the front? The mean of each member over its seeds, its interval, and the members that it is tied with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+from nas.report.quantities import plural
+from nas.trust.noise import seed_noise
+from nas.view import StudyView
+
+ACCURACY = "val_accuracy"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A member of the front: accuracy is `mean` plus or minus `margin` (95 %), over `seeds` of the `wanted` ones.
+
+    `tied` are the members whose accuracy differs by less than the 95 % interval of a difference. Both come from the
+    noise pooled over all networks of the study with several seeds at this fidelity; None and nothing without any.
+    """
+
+    seeds: int
+    wanted: int
+    mean: float
+    margin: float | None
+    tied: tuple[int, ...]
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether it was trained from as many seeds as the study asks for."""
+        return self.seeds >= self.wanted
+
+    @property
+    def seed_words(self) -> str:
+        """The seeds, and how many were wanted where that is more: ``1 of 3``."""
+        return str(self.seeds) if self.is_confirmed else f"{self.seeds} of {self.wanted}"
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What hovering says of it: the interval and whether it is confirmed, then the ties."""
+        margin = f"accuracy \N{PLUS-MINUS SIGN}{100 * self.margin:.1f} % (95 %), " if self.margin is not None else ""
+        state = "confirmed" if self.is_confirmed else f"not confirmed: {self.seed_words} seeds"
+        return margin + state, *([f"tied with trial {self.tied_words}"] if self.tied else [])
+
+    @property
+    def tied_words(self) -> str:
+        """The numbers of the members that it is tied with."""
+        return ", ".join(map(str, self.tied))
+
+
+def standings(view: StudyView) -> Mapping[int, Standing]:
+    """Return by trial number how sure each member of the front is."""
+    noise = seed_noise(view.values(record, ACCURACY) for record in view.compared)
+    values = {record.number: view.values(record, ACCURACY) for record in view.front}
+
+    def is_tied(one: int, other: int) -> bool:
+        if noise is None or one == other:
+            return False
+        return abs(fmean(values[one]) - fmean(values[other])) < noise.margin(len(values[one]), len(values[other]))
+
+    return {
+        number: Standing(
+            seeds=len(found),
+            wanted=view.config.finalist_seeds,
+            mean=fmean(found),
+            margin=noise.margin(len(found)) if noise else None,
+            tied=tuple(other for other in values if is_tied(number, other)),
+        )
+        for number, found in values.items()
+    }
+
+
+def confirmation_line(view: StudyView) -> str:
+    """Return in one line how far the front is confirmed, and what its intervals are; empty without a front."""
+    found = standings(view).values()
+    if not found:
+        return ""
+    open_ones = sum(not each.is_confirmed for each in found)
+    wanted = plural(view.config.finalist_seeds, "seed")
+    noise = seed_noise(view.values(record, ACCURACY) for record in view.compared)
+    if noise is None:
+        return f"none of the front is confirmed: nas confirm {view.config.name} trains finalists from {wanted}"
+    state = f"{open_ones} of {plural(len(found), 'member')} of the front not confirmed by {wanted}"
+    if not open_ones:
+        state = f"every member of the front is confirmed by {wanted}"
+    return (
+        f"{state}; \N{PLUS-MINUS SIGN} is the 95 % interval of a mean, tied means within that of a difference, by a "
+        f"seed noise of {100 * noise.std:.2f} % pooled over {noise.degrees} degrees of freedom"
+    )
