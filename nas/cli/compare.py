@@ -19,6 +19,7 @@ from nas.records import Candidate, ReferenceRecord
 from nas.report.front_page import write_front_page
 from nas.report.tables import rows
 from nas.search.compare import Comparison, compare, scaled
+from nas.search.curve import curve
 from nas.search.loop import EpochDone, Event, Finished, Started
 from nas.search.request import SearchRequest
 from nas.search.setup import prepare
@@ -42,7 +43,7 @@ def compare_command(
         _say(f"stopped; {done} trainings are in the study. The same command goes on from here.")
         raise
     view = prepared.study.view()
-    write_front_page(prepared.folder.front_page, view, notes=view.trust_lines)
+    write_front_page(prepared.folder.front_page, view, notes=view.trust_lines, curve=curve(prepared.study, view))
     if as_json:
         print_json(rows([*view.front, *view.references], view))
     else:
