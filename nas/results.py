@@ -42,6 +42,11 @@ class StudyFolder:
         """The front as a page."""
         return self.path / "front.html"
 
+    @property
+    def checkpoints(self) -> Path:
+        """Where trainings lie that may go on."""
+        return self.path / "checkpoints"
+
     def prepare(self) -> None:
         """Make the folder; StudyError when it cannot be written."""
         try:

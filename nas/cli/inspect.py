@@ -22,6 +22,7 @@ from nas.cli.subject import (
     say,
     training_plan,
 )
+from nas.data.augment import Normaliser
 from nas.data.images import Dataset
 from nas.data.split import fixed_batch
 from nas.errors import InputError, NasError, unknown
@@ -30,7 +31,7 @@ from nas.interference.report import OF_BLOCKS, OF_PROJECTIONS
 from nas.network.build import Network, build
 from nas.network.foreign import build_foreign, refusing
 from nas.network.load import load_weights
-from nas.training.loop import Normaliser, Progress, train
+from nas.training.loop import Progress, train
 from nas.training.recipe import default_recipe
 
 CLOSEST_PAIRS = 5

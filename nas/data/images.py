@@ -157,6 +157,8 @@ class Dataset:
                 needed, free = self.train.size_bytes + self.validation.size_bytes, free_bytes(device)
                 if needed <= free - reserve:
                     self._forms[str(device)] = self._form(self.train.to(device), self.validation.to(device))
+                    if device.type == "cuda":  # other threads read it from streams of their own
+                        torch.cuda.current_stream(device).synchronize()
                 else:
                     self._forms[str(device)] = self
                     tell(

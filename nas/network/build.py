@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import singledispatch
 
 import torch
@@ -40,6 +41,9 @@ from nas.network.modules import (
     start_narrow,
 )
 
+_SEEDING = threading.Lock()
+"""Modules draw their weights from torch's own generator: one network at a time is built from a seed."""
+
 
 class Network(nn.Module):
     """A stem, stages of blocks and a head; images (B, C, H, W) in, logits (B, classes) out."""
@@ -71,18 +75,21 @@ class Network(nn.Module):
         return [f"stages.{i}.{j}" for i, stage in self.stages.named_children() for j, _ in stage.named_children()]
 
 
-def set_drop_path(network: nn.Module, rate: float) -> None:
-    """Let training drop residual branches: none of the first block's, a share `rate` of the last's, linear between."""
+def set_drop_path(network: nn.Module, rate: float, generator: torch.Generator | None = None) -> None:
+    """Let training drop residual branches: none of the first block's, a share `rate` of the last's, linear between.
+
+    Which ones for which images is drawn from `generator`, on the network's device; None is torch's own.
+    """
     blocks = [network.get_submodule(name) for name in network.block_names] if isinstance(network, Network) else []
     for i, block in enumerate(blocks):
         for part in block.modules():
             if isinstance(part, Branches) and part.is_residual:
-                part.drop_path = rate * i / max(1, len(blocks) - 1)
+                part.drop_path, part.generator = rate * i / max(1, len(blocks) - 1), generator
 
 
 def build(architecture: Architecture, task: Task, *, seed: int = 0) -> Network:
     """Return the network of `architecture` for `task`; its weights depend on `seed` alone, on no global state."""
-    with torch.random.fork_rng(devices=[]):
+    with _SEEDING, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which reseeds every GPU as well
         return _assemble(architecture, task)
 

@@ -19,11 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from nas.data.augment import Normaliser
 from nas.data.batches import evaluation_batches
 from nas.data.images import Images
 from nas.errors import InputError
 from nas.records import Plan
-from nas.training.loop import Normaliser, evaluate, forward
+from nas.training.loop import evaluate
+from nas.training.step import forward
 
 BITS = 8
 CLIPPED = 1e-4

@@ -19,11 +19,13 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as transforms
 
+from nas.data.augment import Normaliser
 from nas.data.batches import evaluation_batches
 from nas.data.images import Images
 from nas.errors import InputError, unknown
 from nas.records import Plan
-from nas.training.loop import EVALUATION_BATCH, Normaliser, evaluate, forward
+from nas.training.loop import EVALUATION_BATCH, evaluate
+from nas.training.step import forward
 from nas.value import derive_seed
 
 NOISE_STD = 0.15

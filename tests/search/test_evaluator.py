@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,12 +14,14 @@ from nas.architecture import Architecture
 from nas.budget import cost as cost_of
 from nas.errors import InputError
 from nas.pareto import DIRECTIONS
-from nas.records import Candidate, Fidelity, Measurement, Plan, Recipe
+from nas.proxies import SCORES
+from nas.records import Candidate, Fidelity, Measurement, Pace, Plan, Recipe
 from nas.report.quantities import QUANTITIES
 from nas.search.evaluator import TrainingEvaluator
 from nas.search.loop import run
 from nas.search.study import Study
-from nas.training.loop import train
+from nas.training.checkpoint import Checkpoints
+from nas.training.loop import Stage, train
 from nas.value import derive_seed
 from tests.core.examples import TASK, architecture, block
 from tests.search.conftest import MakeStudy
@@ -25,6 +29,7 @@ from tests.search.fakes import accept_all, digits_config, small_digits
 
 RUNG = Fidelity(epochs=1, resolution=8)
 RECIPE = Recipe(batch_size=32)
+LADDER = tuple(Fidelity(epochs=epochs, resolution=8) for epochs in (1, 2, 3))
 
 
 @pytest.fixture
@@ -51,7 +56,7 @@ def untimed(made: Measurement) -> Measurement:
 def test_every_metric_can_be_an_objective_or_is_a_diagnostic(evaluate: TrainingEvaluator) -> None:
     made = evaluate(candidate(architecture(block("inverted", expansion=2.0))), RUNG, 0, quiet)
     costs = {"params", "macs", "peak_activation_bytes"}
-    diagnostics = {"superlinearity", "channel_kurtosis", "activation_ratio"}
+    diagnostics = {"superlinearity", "channel_kurtosis", "activation_ratio", "train_loss_ema", *SCORES}
     assert set(made.metrics) - diagnostics == set(DIRECTIONS) - costs
     assert set(made.metrics) <= set(QUANTITIES)
     assert all(math.isfinite(value) for value in made.metrics.values())
@@ -80,7 +85,9 @@ def test_what_cannot_be_measured_leaves_the_accuracy(
 
     monkeypatch.setattr("nas.search.evaluator.measure", fail)
     made = evaluate(candidate(architecture()), RUNG, 0, quiet)
-    assert set(made.metrics) == {"train_loss", "train_seconds", "val_accuracy", "val_loss"}
+    assert set(made.metrics) == {"train_loss", "train_loss_ema", "train_seconds", "val_accuracy", "val_loss"} | set(
+        SCORES
+    )
 
 
 def test_a_divergence_is_a_measurement_without_metrics() -> None:
@@ -91,7 +98,7 @@ def test_a_divergence_is_a_measurement_without_metrics() -> None:
 
 
 def test_networks_are_built_for_the_data_and_not_for_the_target(evaluate: TrainingEvaluator) -> None:
-    network = evaluate.build(architecture(), Fidelity(epochs=1, resolution=8), 0)
+    network = evaluate.training(architecture(), RUNG, 0).build(RUNG)
     assert network(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
 
 
@@ -102,10 +109,82 @@ def test_a_seed_gives_one_measurement(evaluate: TrainingEvaluator) -> None:
 
 
 def test_the_seed_decides_weights_and_order(evaluate: TrainingEvaluator) -> None:
-    network = evaluate.build(architecture(), RUNG, 3)
+    network = evaluate.training(architecture(), RUNG, 3).build(RUNG)
     training = train(network, small_digits(), RECIPE, RUNG, Plan(), seed=3)
     made = evaluate(candidate(architecture()), RUNG, 3, quiet)
     assert made.metrics["val_loss"] == training.epochs[0].val_loss
+
+
+def test_only_the_lowest_rung_measures_zero_cost_scores(evaluate: TrainingEvaluator) -> None:
+    laddered = replace(evaluate, ladder=LADDER)
+    lowest, next_one = (laddered(candidate(architecture()), rung, 0, quiet) for rung in LADDER[:2])
+    assert set(SCORES) <= set(lowest.metrics)
+    assert not set(SCORES) & set(next_one.metrics)
+
+
+def test_zero_cost_scores_change_no_training(evaluate: TrainingEvaluator, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored = evaluate(candidate(architecture()), RUNG, 0, quiet)
+    monkeypatch.setattr("nas.search.evaluator.zero_cost_scores", lambda *_: {})
+    plain = evaluate(candidate(architecture()), RUNG, 0, quiet)
+    assert untimed(scored).epochs == untimed(plain).epochs
+
+
+def test_a_promotion_goes_on_from_the_rung_below_and_measures_the_same(
+    evaluate: TrainingEvaluator, tmp_path: Path
+) -> None:
+    kept = replace(evaluate, ladder=LADDER, checkpoints=Checkpoints(tmp_path))
+    kept(candidate(architecture()), LADDER[0], 0, quiet)
+    promoted = kept(candidate(architecture()), LADDER[1], 0, quiet)
+    through = replace(evaluate, ladder=LADDER)(candidate(architecture()), LADDER[1], 0, quiet)
+    assert (promoted.continued_from, through.continued_from) == (1, 0)
+    assert len(promoted.epochs) == len(through.epochs) == 2
+    assert untimed(promoted).model_copy(update={"continued_from": 0}) == untimed(through)
+
+
+def test_a_training_that_takes_far_too_long_is_stopped(
+    evaluate: TrainingEvaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.search.evaluator.LEAST_SECONDS", 0.0)
+    fast = replace(evaluate, pace=Pace(images_per_second=1e12, macs=1))
+    made = fast(candidate(architecture()), RUNG, 0, quiet)
+    assert (made.stopped, made.diverged, dict(made.metrics)) == ("time", False, {})
+
+
+@pytest.mark.parametrize("pace", [None, Pace(images_per_second=1e12, macs=1), Pace(images_per_second=1, macs=1)])
+def test_a_training_within_its_time_is_not_stopped(evaluate: TrainingEvaluator, pace: Pace | None) -> None:
+    assert replace(evaluate, pace=pace)(candidate(architecture()), RUNG, 0, quiet).is_complete
+
+
+def test_a_training_is_given_twenty_times_what_was_predicted(evaluate: TrainingEvaluator) -> None:
+    macs = cost_of(architecture(), TASK.model_copy(update={"in_channels": 1, "resolution": 8})).macs
+    slow = replace(evaluate, pace=Pace(images_per_second=10, macs=macs))
+    stage = Fidelity(epochs=3, train_fraction=0.5, resolution=8)
+    allowed = slow.training(architecture(), stage, 0).seconds_allowed(stage)
+    assert allowed == pytest.approx(20 * 3 * 0.5 * len(evaluate.data.train) / 10)
+
+
+def test_running_out_of_memory_twice_is_a_measurement(
+    evaluate: TrainingEvaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = list[int]()
+
+    def no_memory(*_: object, stage: Stage, **__: object) -> None:
+        tried.append(stage.parts)
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr("nas.training.stages.train", no_memory)
+    made = evaluate(candidate(architecture()), RUNG, 0, quiet)
+    assert tried == [1, 2]
+    assert (made.stopped, made.epochs, dict(made.metrics)) == ("memory", (), {})
+
+
+def test_another_fault_of_a_training_is_raised(evaluate: TrainingEvaluator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr("nas.training.stages.train", fail)
+    with pytest.raises(RuntimeError, match="shapes"):
+        evaluate(candidate(architecture()), RUNG, 0, quiet)
 
 
 def test_a_trial_alone_equals_the_trial_in_its_sequence(make_study: MakeStudy, evaluate: TrainingEvaluator) -> None:

@@ -15,13 +15,15 @@ from torch import Tensor, nn
 
 from nas.architecture import Architecture, Stage, Stem
 from nas.blocks import Block
+from nas.data.augment import Normaliser
 from nas.data.images import Dataset, Images
 from nas.data.split import subset
 from nas.network.build import build
 from nas.network.modules import Branches
 from nas.records import Epoch, Fidelity, Plan, Recipe
-from nas.training import loop
-from nas.training.loop import Normaliser, Progress, Training, evaluate, learning_rate_factor, make_optimizer, train
+from nas.training import feed, loop
+from nas.training.loop import Progress, Training, evaluate, moving_average, train
+from nas.training.step import Step, learning_rate_factor, make_optimizer
 from tests.training.conftest import DIGITS, Build
 
 ONE, THREE = (Fidelity(epochs=epochs, resolution=8) for epochs in (1, 3))
@@ -157,10 +159,34 @@ def test_the_learning_rate_warms_up_in_equal_steps() -> None:
 
 @pytest.mark.parametrize("epochs", [1, 4])
 def test_every_training_ends_annealed(few: Dataset, make: Build, monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
-    made = []
-    monkeypatch.setattr(loop, "make_optimizer", lambda *given: made.append(make_optimizer(*given)) or made[-1])
+    made = list[Step]()
+    monkeypatch.setattr(loop, "Step", lambda *given, **more: made.append(Step(*given, **more)) or made[-1])
     fit(make(), few, fidelity=Fidelity(epochs=epochs, resolution=8))
-    assert [group["lr"] for group in made[0].param_groups] == [0, 0]
+    rates = made[0].rates
+    assert len(rates) == 10 * epochs
+    assert 0 < rates[-1] <= rates.max() / 8
+
+
+def test_the_moving_average_of_the_loss_is_that_of_its_definition() -> None:
+    losses = np.random.default_rng(0).uniform(1, 3, 40)
+    decay, mean, weight = math.exp(-1 / (len(losses) / 4)), 0.0, 0.0
+    for loss in losses:
+        mean, weight = decay * mean + (1 - decay) * loss, decay * weight + (1 - decay)
+    assert moving_average(torch.tensor(losses)) == pytest.approx(mean / weight)
+
+
+@pytest.mark.parametrize("steps", [1, 7])
+def test_the_moving_average_of_a_constant_loss_is_that(steps: int) -> None:
+    assert moving_average(torch.full((steps,), 1.5)) == pytest.approx(1.5)
+
+
+def test_the_loss_of_every_step_is_kept(few: Dataset, make: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = list[Step]()
+    monkeypatch.setattr(loop, "Step", lambda *given, **more: made.append(Step(*given, **more)) or made[-1])
+    training = fit(make(), few, fidelity=THREE)
+    means = [losses.mean().item() for losses in made[0].losses.split(10)]
+    assert means == [epoch.train_loss for epoch in training.epochs]
+    assert training.train_loss_ema == moving_average(made[0].losses)
 
 
 def test_a_weight_that_is_not_a_number_diverges(few: Dataset, make: Build) -> None:
@@ -243,12 +269,12 @@ def test_a_part_of_the_train_split_is_trained_on(few: Dataset, fraction: float, 
     probe = _Probe(8)
     fit(probe, few, fidelity=Fidelity(epochs=1, train_fraction=fraction, resolution=8))
     assert len(probe.shapes) == batches
-    assert {shape[0] for shape in probe.shapes} == {min(16, len(subset(few.train, fraction, seed=0)))}
+    assert {shape[0] for shape in probe.shapes} == {min(16, len(subset(few.train, fraction)))}
 
 
 def test_all_trainings_at_a_fidelity_see_the_same_images(few: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = list[Images]()
-    monkeypatch.setattr(loop, "subset", lambda *given, **more: parts.append(subset(*given, **more)) or parts[-1])
+    monkeypatch.setattr(feed, "subset", lambda *given, **more: parts.append(subset(*given, **more)) or parts[-1])
     for seed in (1, 2):
         fit(_Probe(8), few, fidelity=Fidelity(epochs=1, train_fraction=0.25, resolution=8), seed=seed)
     assert torch.equal(parts[0].pixels, parts[1].pixels)

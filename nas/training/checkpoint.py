@@ -1,0 +1,174 @@
+"""Where a training stands between two stages, on disk: its weights and its epochs, whole or not at all.
+
+A stage starts with a new optimizer, so the network is all that the next one goes on from. Each training has one file,
+safetensors with a JSON header, that its latest stage replaces.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from nas.records import Epoch, Fidelity
+from nas.training.once import Once
+from nas.value import Value, canonical_json, digest
+
+MOST_BYTES = 5_000_000_000
+_HEADER, _CHECKSUM = "nas", "sha256"
+_SUFFIX = ".safetensors"
+
+
+class TrainingId(Value):
+    """Which training a checkpoint is of. `conditions` is a digest of all else that its bits depend on."""
+
+    arch_id: str
+    seed: int
+    conditions: str
+
+    @property
+    def file_name(self) -> str:
+        """The name of its file."""
+        return f"{self.arch_id}-{digest(canonical_json(self))}{_SUFFIX}"
+
+
+class Reached(Value):
+    """How far a training has come: the stages behind it, as fidelities of the ladder, and its epochs."""
+
+    training: TrainingId
+    stages: tuple[Fidelity, ...]
+    epochs: tuple[Epoch, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """How far a training has come, and the network's weights and buffers there, on the CPU."""
+
+    reached: Reached
+    state: dict[str, Tensor]
+
+
+class Checkpoints:
+    """The checkpoints of a study, in a folder of any number of processes; without a folder, none are kept.
+
+    What cannot be written is skipped, what cannot be read is ignored: stages are then trained again. `tell` hears of
+    either, once. Beyond `most_bytes` the oldest go first.
+    """
+
+    def __init__(
+        self, folder: Path | None, tell: Callable[[str], None] = lambda _: None, most_bytes: int = MOST_BYTES
+    ) -> None:
+        self._folder, self._tell, self._most_bytes = folder, Once(tell), most_bytes
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Put a checkpoint in the place of the training's last one."""
+        if self._folder is None:
+            return
+        path = self._folder / checkpoint.reached.training.file_name
+        scratch = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            content = _bytes(checkpoint)
+            self._make_room(len(content))
+            try:
+                _write(scratch, content)
+                scratch.replace(path)
+            finally:
+                scratch.unlink(missing_ok=True)
+        except OSError as error:
+            self._tell(f"checkpoints are skipped: {self._folder}: {error.strerror or error}")
+
+    def load(self, training: TrainingId) -> Checkpoint | None:
+        """Return the latest checkpoint of a training; None when there is none that is whole and its own."""
+        if self._folder is None:
+            return None
+        path = self._folder / training.file_name
+        try:
+            checkpoint = _read(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, SafetensorError, ValidationError, ValueError) as error:
+            self._ignored(path, str(error).splitlines()[0])
+            return None
+        if checkpoint.reached.training != training:
+            self._ignored(path, "of another training")
+            return None
+        return checkpoint
+
+    def keep_only(self, arch_ids: Collection[str]) -> None:
+        """Remove the checkpoints of all architectures but these, which may still be trained further."""
+        for path in self._files():
+            if path.name.partition("-")[0].lstrip(".") not in arch_ids:
+                path.unlink(missing_ok=True)
+
+    def _files(self) -> Iterator[Path]:
+        return iter(()) if self._folder is None else self._folder.glob(f"*{_SUFFIX}*")
+
+    def _make_room(self, size: int) -> None:
+        """Remove the oldest files until so many bytes more are allowed, those of killed writers among them."""
+        found = sorted((status.st_mtime_ns, status.st_size, path) for path, status in _statuses(self._files()))
+        excess = size + sum(own for _, own, _ in found) - self._most_bytes
+        for _, own, path in found:
+            if excess <= 0:
+                return
+            path.unlink(missing_ok=True)
+            excess -= own
+
+    def _ignored(self, path: Path, reason: str) -> None:
+        self._tell(f"a checkpoint is ignored, and what it holds trained again: {path}: {reason}")
+
+
+def state_of(network: torch.nn.Module) -> dict[str, Tensor]:
+    """Return a copy of a network's weights and buffers, on the CPU and contiguous."""
+    return {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in network.state_dict().items()
+    }
+
+
+def _statuses(paths: Iterator[Path]) -> Iterator[tuple[Path, os.stat_result]]:
+    for path in paths:
+        try:
+            yield path, path.stat()
+        except FileNotFoundError:  # another process was faster
+            continue
+
+
+def _bytes(checkpoint: Checkpoint) -> bytes:
+    header = checkpoint.reached.model_dump_json()
+    return save(checkpoint.state, {_HEADER: header, _CHECKSUM: _checksum(header, checkpoint.state)})
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read(path: Path) -> Checkpoint:
+    """Return what a file holds; ValueError, SafetensorError or OSError when it is not what was written."""
+    path.stat()  # safe_open does not say that a file is missing in a way that can be told apart
+    with safe_open(path, framework="pt") as file:
+        found = file.metadata() or {}
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    header = found.get(_HEADER, "")
+    if found.get(_CHECKSUM) != _checksum(header, state):
+        raise ValueError("its checksum does not match")
+    return Checkpoint(Reached.model_validate_json(header), state)
+
+
+def _checksum(header: str, state: dict[str, Tensor]) -> str:
+    sha = hashlib.sha256(header.encode())
+    for name in sorted(state):
+        sha.update(f"{name} {state[name].dtype} {tuple(state[name].shape)}".encode())
+        sha.update(state[name].flatten().view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()

@@ -1,0 +1,108 @@
+"""A CUDA stream for each thread, and a training step that is replayed from a CUDA graph.
+
+A small network's step is some hundred kernels of a few microseconds: launching them one by one takes longer than
+running them. A replay launches all of them at once, and leaves the interpreter to the other trainings on the GPU.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from nas.training.memory import is_out_of_memory
+from nas.training.step import Step
+
+WARM_UP = 3
+"""Steps made one by one first, in which libraries choose their kernels and the optimizer makes its state."""
+
+_CAPTURING = threading.Lock()
+"""One capture at a time: while one is under way, the device must not be synchronised by another that begins."""
+_OF_THREAD = threading.local()
+
+
+class GraphedStep:
+    """Makes the steps of a `Step`: the first ones by themselves, the others by replaying what one of them launched.
+
+    Batches must be of one size. Where a step cannot be captured all are made one by one, which `tell` hears of.
+    """
+
+    def __init__(self, step: Step, tell: Callable[[str], None]) -> None:
+        """Take over from `step`."""
+        self._step, self._tell = step, tell
+        self._taken = 0
+        self._inputs = self._labels = torch.empty(0)
+        self._replay: Callable[[], None] | None = None
+
+    def __call__(self, inputs: Tensor, labels: Tensor) -> None:
+        """Make the next step."""
+        if self._taken == WARM_UP:
+            self._capture(inputs, labels)
+        self._taken += 1
+        if self._replay is None:
+            self._step(inputs, labels)
+            return
+        self._inputs.copy_(inputs)
+        self._labels.copy_(labels)
+        self._replay()
+
+    def _capture(self, inputs: Tensor, labels: Tensor) -> None:
+        self._inputs, self._labels = inputs.clone(), labels.clone()
+        try:
+            self._replay = capture(self._step, self._inputs, self._labels)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            self._tell(f"this GPU does not capture a training step in a graph, so steps are launched: {error}")
+
+
+def capture(step: Step, inputs: Tensor, labels: Tensor) -> Callable[[], None]:
+    """Return what replays a step on whatever `inputs` and `labels` then hold; the capture itself runs nothing.
+
+    Errors of this thread alone end a capture: others may allocate and wait meanwhile.
+    """
+    graph = torch.cuda.CUDAGraph()
+    graph.register_generator_state(step.generator)
+    with _CAPTURING:
+        graph.capture_begin(capture_error_mode="thread_local")
+        try:
+            step(inputs, labels)
+        finally:
+            graph.capture_end()
+    replay: Callable[[], None] = graph.replay
+    return replay
+
+
+@contextmanager
+def own_stream(device: str) -> Iterator[None]:
+    """Run on a CUDA stream that is this thread's own, behind what was launched before; on a CPU, just run."""
+    if not device.startswith("cuda"):
+        yield
+        return
+    with torch.cuda.device(device):
+        before, stream = torch.cuda.current_stream(), _stream()
+        stream.wait_stream(before)
+        with torch.cuda.stream(stream):
+            yield
+        before.wait_stream(stream)
+
+
+def free_memory(device: str) -> None:
+    """Give back the memory of what is no longer used, cycles included."""
+    gc.collect()
+    if device.startswith("cuda"):
+        with _CAPTURING:
+            torch.cuda.empty_cache()
+
+
+def _stream() -> torch.cuda.Stream:
+    """Return the thread's stream on the current device: one, since what it frees only it can use again."""
+    streams: dict[int, torch.cuda.Stream] = _OF_THREAD.__dict__.setdefault("streams", {})
+    device = torch.cuda.current_device()
+    if device not in streams:
+        streams[device] = torch.cuda.Stream()
+    return streams[device]

@@ -1,0 +1,153 @@
+"""One step of training: forward, loss, backward, optimizer. Its rates and its losses lie on the device.
+
+Nothing in a step is read back, so that a GPU need not wait and the whole step can be captured in a graph.
+"""
+
+from __future__ import annotations
+
+import copy
+from contextlib import nullcontext
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nas.interference.suppression import Suppressor
+from nas.network.build import set_drop_path
+from nas.records import Plan, Recipe
+from nas.value import derive_seed
+
+
+class Stepper(Protocol):
+    """Makes one optimizer step a call, on normalised images (B, C, H, W) and their labels (B,)."""
+
+    def __call__(self, inputs: Tensor, labels: Tensor) -> None:
+        """Make the next step."""
+
+
+class Step:
+    """The steps of one training, made one by one.
+
+    `losses` (steps,) holds the loss of every step made. A batch is run in `parts` whose gradients add up: steps and
+    effective batch stay what they were, but a batch-norm sees the images of its part alone.
+    """
+
+    def __init__(
+        self, network: nn.Module, recipe: Recipe, plan: Plan, *, steps: int, seed: int, parts: int = 1
+    ) -> None:
+        """Put the network where the plan says; its optimizer, average and suppression start anew."""
+        self._recipe, self._plan, self._parts = recipe, plan, parts
+        self.network = place(network, plan).train()
+        self.average = Average(network, recipe.ema_decay) if recipe.ema_decay else None
+        self.generator = torch.Generator(plan.device).manual_seed(derive_seed(seed, "layers"))
+        set_drop_path(network, recipe.drop_path, self.generator)
+        self.suppressor = (
+            Suppressor(network, recipe.suppression, steps=steps, seed=derive_seed(seed, "suppression"))
+            if recipe.suppression is not None
+            else None
+        )
+        self._optimizer = make_optimizer(self.network, recipe)
+        peak = self._optimizer.param_groups[0]["lr"]
+        rates = [peak * learning_rate_factor(step, steps, recipe.warmup_fraction) for step in range(steps)]
+        self.rates = torch.tensor(rates, device=plan.device)
+        self.losses = torch.zeros(steps, device=plan.device)
+        self._at = torch.zeros(1, dtype=torch.int64, device=plan.device)
+        self._rate = torch.zeros(1, device=plan.device)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate
+
+    def __call__(self, inputs: Tensor, labels: Tensor) -> None:
+        """Make the next step."""
+        torch.index_select(self.rates, 0, self._at, out=self._rate)
+        with nullcontext() if self.suppressor is None else self.suppressor.watching():
+            parts = zip(inputs.chunk(self._parts), labels.chunk(self._parts), strict=True)
+            losses = [self._backward(*part, images=len(inputs)) for part in parts]
+        if self.suppressor is not None:
+            self.suppressor.step()
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update(self.network)
+        self.losses.index_copy_(0, self._at, torch.stack(losses).sum(0, keepdim=True))
+        self._at += 1
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The network whose accuracy counts: the averaged one where an average is kept."""
+        return self.average.network if self.average is not None else self.network
+
+    def _backward(self, inputs: Tensor, labels: Tensor, *, images: int) -> Tensor:
+        """Add the gradients of these of the batch's `images`; return their share of the mean loss."""
+        logits = forward(self.network, inputs, self._plan).float()
+        smoothing = self._recipe.label_smoothing
+        loss = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="sum") / images
+        loss.backward()
+        return loss.detach()
+
+
+class Average:
+    """The moving average of a network's weights and buffers; it starts at what the first step gives."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        """Copy the network."""
+        self.network = copy.deepcopy(network)
+        self._decay = decay
+        self._is_started = False
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Take in the network after a step; counters are copied."""
+        pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
+        floating = [pair for pair in pairs if self._is_started and pair[0].is_floating_point()]
+        if floating:
+            own, new = (list(side) for side in zip(*floating, strict=True))
+            torch._foreach_lerp_(own, new, 1 - self._decay)
+        for own_tensor, new_tensor in pairs:
+            if not (self._is_started and own_tensor.is_floating_point()):
+                own_tensor.copy_(new_tensor)
+        self._is_started = True
+
+
+def forward(network: nn.Module, batch: Tensor, plan: Plan) -> Tensor:
+    """Return the logits (B, classes) of a normalised batch (B, C, H, W), in the precision and layout of the plan."""
+    if plan.channels_last:
+        batch = batch.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(plan.device.split(":")[0], torch.bfloat16, enabled=plan.precision == "bfloat16"):
+        logits: Tensor = network(batch)
+    return logits
+
+
+def place(network: nn.Module, plan: Plan) -> nn.Module:
+    """Return the network on the device and in the memory layout of the plan."""
+    layout = torch.channels_last if plan.channels_last else torch.contiguous_format
+    return network.to(device=plan.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
+
+
+def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the optimizer; weight decay acts on matrices and kernels, not on norms and biases.
+
+    The learning rate is the recipe's at batch 128, scaled linearly for SGD (Goyal et al. 2017, section 2.1) and by the
+    square root for AdamW (Malladi et al. 2022).
+    """
+    weights = [p for p in network.parameters() if p.ndim >= 2]
+    others = [p for p in network.parameters() if p.ndim < 2]
+    groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    scale = recipe.batch_size / 128
+    if recipe.optimizer == "sgd":
+        rate = recipe.learning_rate * scale
+        return torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
+    on_gpu = any(p.is_cuda for p in weights)
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate * scale**0.5, fused=True, capturable=on_gpu)
+
+
+def learning_rate_factor(step: int, steps: int, warmup_fraction: float) -> float:
+    """Return the share of the peak rate at `step` of `steps`: a linear rise, then a straight line to zero."""
+    warmup = max(1, round(steps * warmup_fraction))
+    if step < warmup:
+        return (step + 1) / warmup
+    return max(0.0, (steps - step) / max(1, steps - warmup))
+
+
+def _tensors(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]

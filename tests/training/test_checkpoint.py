@@ -1,0 +1,153 @@
+"""Checkpoints: what is written comes back; what is torn, corrupt or foreign is ignored; a full disk stops nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from nas.records import Epoch, Fidelity
+from nas.training import checkpoint
+from nas.training.checkpoint import Checkpoint, Checkpoints, Reached, TrainingId, state_of
+from tests.training.conftest import Build
+
+OURS, OTHERS = (TrainingId(arch_id=name, seed=1, conditions="c") for name in ("abcdef012345", "fedcba543210"))
+REACHED = Reached(
+    training=OURS, stages=(Fidelity(epochs=1, resolution=8),), epochs=(Epoch(train_loss=2.0, seconds=1.0),)
+)
+
+Damage = Callable[[Path], object]
+
+
+@pytest.fixture
+def saved(make: Build) -> Checkpoint:
+    """Give the checkpoint of a network of several number types and layouts."""
+    network = make().to(memory_format=torch.channels_last)
+    return Checkpoint(REACHED, state_of(network))
+
+
+def test_what_is_saved_is_loaded(saved: Checkpoint, tmp_path: Path) -> None:
+    Checkpoints(tmp_path / "made").save(saved)
+    found = Checkpoints(tmp_path / "made").load(OURS)
+    assert found is not None
+    assert found.reached == REACHED
+    assert found.state.keys() == saved.state.keys()
+    assert all(torch.equal(found.state[name], tensor) for name, tensor in saved.state.items())
+
+
+def test_a_training_has_one_file_and_nothing_else_is_left(saved: Checkpoint, tmp_path: Path) -> None:
+    store = Checkpoints(tmp_path)
+    store.save(saved)
+    later = REACHED.model_copy(update={"epochs": REACHED.epochs * 2})
+    store.save(Checkpoint(later, saved.state))
+    assert [path.name for path in tmp_path.iterdir()] == [OURS.file_name]
+    assert store.load(OURS).reached == later
+
+
+def test_without_a_folder_nothing_is_kept(saved: Checkpoint) -> None:
+    store = Checkpoints(None)
+    store.save(saved)
+    store.keep_only(())
+    assert store.load(OURS) is None
+
+
+def test_no_file_is_no_fault(tmp_path: Path) -> None:
+    assert Checkpoints(tmp_path, pytest.fail).load(OURS) is None
+
+
+def flip_last_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def change_header(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content.replace(rb"\"train_loss\":2.0", rb"\"train_loss\":1.0"))
+
+
+def write_another_s(path: Path) -> None:
+    other = Checkpoint(REACHED.model_copy(update={"training": OTHERS}), {"a": torch.zeros(1)})
+    Checkpoints(path.parent).save(other)
+    (path.parent / OTHERS.file_name).replace(path)
+
+
+DAMAGES: dict[str, Damage] = {
+    "torn": lambda path: path.write_bytes(path.read_bytes()[:-100]),
+    "torn in its header": lambda path: path.write_bytes(path.read_bytes()[:20]),
+    "empty": lambda path: path.write_bytes(b""),
+    "corrupt": flip_last_byte,
+    "of other epochs than were trained": change_header,
+    "no checkpoint": lambda path: save_file({"a": torch.zeros(1)}, path),
+    "of another training": write_another_s,
+    "a pickle": lambda path: path.write_bytes(b"\x80\x02}q\x00."),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_what_is_damaged_or_foreign_is_ignored_and_said_once(saved: Checkpoint, tmp_path: Path, damage: Damage) -> None:
+    lines = list[str]()
+    store = Checkpoints(tmp_path, lines.append)
+    store.save(saved)
+    before = (tmp_path / OURS.file_name).read_bytes()
+    damage(tmp_path / OURS.file_name)
+    assert (tmp_path / OURS.file_name).read_bytes() != before
+    assert store.load(OURS) is store.load(OURS) is None
+    (line,) = lines
+    assert line.startswith("a checkpoint is ignored")
+    assert "\n" not in line
+
+
+def test_a_full_disk_is_said_once_and_stops_nothing(
+    saved: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    lines = list[str]()
+    store = Checkpoints(tmp_path, lines.append)
+    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    store.save(saved)
+    store.save(saved)
+    assert lines == [f"checkpoints are skipped: {tmp_path}: No space left on device"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_stops_nothing(saved: Checkpoint, tmp_path: Path) -> None:
+    lines = list[str]()
+    (tmp_path / "file").touch()
+    store = Checkpoints(tmp_path / "file" / "checkpoints", lines.append)
+    store.save(saved)
+    assert store.load(OURS) is None
+    assert lines[0].startswith("checkpoints are skipped: ")
+
+
+def test_the_oldest_go_when_there_are_too_many_bytes(saved: Checkpoint, tmp_path: Path) -> None:
+    Checkpoints(tmp_path).save(saved)
+    size = (tmp_path / OURS.file_name).stat().st_size
+    os.utime(tmp_path / OURS.file_name, (1, 1))
+    left_behind = tmp_path / f".{OTHERS.file_name}.123"
+    left_behind.write_bytes(bytes(size))
+    os.utime(left_behind, (0, 0))
+    for number in range(3):
+        training = OTHERS.model_copy(update={"seed": number})
+        reached = REACHED.model_copy(update={"training": training})
+        Checkpoints(tmp_path, most_bytes=2 * size + 100).save(Checkpoint(reached, saved.state))
+    assert not left_behind.exists()
+    assert Checkpoints(tmp_path).load(OURS) is None
+    assert Checkpoints(tmp_path).load(training) is not None
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 2 * size + 100
+
+
+def test_only_what_may_go_on_is_kept(saved: Checkpoint, tmp_path: Path) -> None:
+    store = Checkpoints(tmp_path)
+    store.save(saved)
+    store.save(Checkpoint(REACHED.model_copy(update={"training": OTHERS}), saved.state))
+    (tmp_path / "notes.txt").touch()
+    store.keep_only({OURS.arch_id})
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([OURS.file_name, "notes.txt"])
