@@ -1,8 +1,19 @@
-"""What all tests share: property tests that draw the same examples on every machine."""
+"""What all tests share: property tests that draw the same examples on every machine, and a cache of their own."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("nas", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("nas")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep prepared images and measured plans of tests out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

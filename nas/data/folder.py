@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +29,14 @@ class Listing:
     root: Path
     classes: tuple[str, ...]
     files: tuple[ImageFile, ...]
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of the classes and of every file's relative path, label, size and modification time."""
+        digest = hashlib.sha256("\0".join(self.classes).encode())
+        for file in self.files:
+            digest.update(f"\0\0{file.path}\0{file.label}\0{file.size}\0{file.modified_ns}".encode())
+        return digest.hexdigest()
 
 
 def class_names(root: Path) -> tuple[str, ...]:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 from nas.data.arrays import DIGITS, FASHION, read_cifar, read_digits, read_idx
+from nas.data.decode import common_side
 from nas.data.files import LAYOUTS, Split, split_files
-from nas.data.images import Dataset, Images, Source, resize
+from nas.data.folder import class_names, list_images
+from nas.data.images import Dataset, Images, Source, check_resolution, resize
+from nas.data.prepare import Origin, prepare, resized
+from nas.data.raw import Division, Raw, of_arrays, of_folder
 from nas.data.spec import DataSpec
-from nas.data.split import hold_out
-from nas.data.store import read_folder
+from nas.data.store import Facts, Store
 from nas.errors import DataError
 
+_FOLDERS = {"folder", "imagenet"}
+_LOG = logging.getLogger(__name__)
 _CHIRAL = {"digits", "mnist"}  # a mirrored digit is another shape, or none
 
 
@@ -26,25 +36,29 @@ def load_dataset(
 ) -> Dataset:
     """Read the train split and hold a validation split out of it; the test split is not opened.
 
-    The validation split is stratified (scikit-learn's `train_test_split`) and depends on `seed` alone; how
-    many images it takes, see `nas.data.split.hold_out`. `resolution` is the side in pixels; without it arrays
-    keep theirs, and folders follow `nas.data.store.read_folder`. `download` fetches missing files of a
-    published data set. Raises DataError in one line.
+    The validation split is stratified (scikit-learn's `train_test_split`) and depends on `seed` alone; how many images
+    it takes, see `nas.data.split.hold_out`. `resolution` is the side in pixels; without it images keep theirs, but
+    those of a folder get 64 if they are not square and alike. `download` fetches missing files of a published data set.
+    The images are prepared once and kept below the cache folder, see `nas.data.store`. Raises DataError in one line.
     """
-    source = _read(spec, "train", resolution=resolution, download=download, skip_broken=skip_broken)
-    try:
-        train, validation = hold_out(source.images.labels, source.classes, validation_fraction, seed=seed)
-    except DataError as error:
-        raise DataError(f"{spec}: {error}") from error
-    return Dataset(
+    store = _prepared(spec, "train", resolution, Division(validation_fraction, seed), download=download)
+    facts = store.facts
+    _check_broken(facts, split_files(spec, "train"), skip_broken=skip_broken)
+
+    def at(_: Dataset, side: int) -> tuple[Images, Images]:
+        other = resized(store, side)
+        return other.train, other.validation
+
+    dataset = Dataset(
         name=spec.name,
-        classes=source.classes,
-        train=source.images.select(train),
-        validation=source.images.select(validation),
-        fingerprint=source.fingerprint,
+        classes=facts.classes,
+        train=store.train,
+        validation=store.validation,
+        fingerprint=facts.fingerprint,
         mirror=spec.kind not in _CHIRAL,
-        skipped=source.skipped,
+        skipped=len(facts.broken),
     )
+    return dataset.stored(facts.moments, at)
 
 
 def load_test(
@@ -55,28 +69,78 @@ def load_test(
     Pass the data set's `resolution`, since a folder's test images may have another size than those of train.
     Raises DataError in one line, also when there is no test split.
     """
-    return _read(spec, "test", resolution=resolution, download=download, skip_broken=skip_broken).images
+    if spec.kind in _FOLDERS:
+        store = _prepared(spec, "test", resolution, None, download=download)
+        _check_broken(store.facts, split_files(spec, "test"), skip_broken=skip_broken)
+        return store.train
+    with _refusing(spec):
+        images = _arrays(spec, "test", _files(spec, "test", download=download)).images
+    return images if resolution is None else resize(images, resolution)
 
 
-def _read(spec: DataSpec, split: Split, *, resolution: int | None, download: bool, skip_broken: bool) -> Source:
-    """Return a split at `resolution`; what the system refuses to read becomes a DataError."""
-    try:
+def _prepared(
+    spec: DataSpec, split: Split, resolution: int | None, division: Division | None, *, download: bool
+) -> Store:
+    if resolution is not None:
+        check_resolution(resolution)
+    with _refusing(spec):
         files = _files(spec, split, download=download)
-        match spec.kind:
-            case "folder" | "imagenet":
-                (train,) = split_files(spec, "train")
-                return read_folder(files[0], train, resolution=resolution, skip_broken=skip_broken)
-            case "digits":
-                source = read_digits(split)
-            case "mnist" | "fashion_mnist":
-                source = read_idx(files, DIGITS if spec.kind == "mnist" else FASHION)
-            case "cifar10" | "cifar100":
-                source = read_cifar(files)
+        if spec.kind in _FOLDERS:
+            origin = _folder(spec, files[0], resolution)
+        else:
+            origin = _published(spec, split, files, resolution)
+        return prepare(origin, resolution, division)
+
+
+def _published(spec: DataSpec, split: Split, files: tuple[Path, ...], resolution: int | None) -> Origin:
+    """Return the origin of a data set of a few files, at their own side until they are read."""
+
+    def read() -> Raw:
+        source = _arrays(spec, split, files)
+        images = source.images if resolution is None else resize(source.images, resolution)
+        return of_arrays(replace(source, images=images))
+
+    stats = [(str(file.relative_to(spec.root)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    content = stats or version("scikit-learn")
+    return Origin(str(spec), f"{spec.kind} {split} {spec.root}", f"{spec.kind} {content}", read)
+
+
+def _folder(spec: DataSpec, root: Path, resolution: int | None) -> Origin:
+    """Return the origin of the class folders in `root`, whose classes must be those of train."""
+    (train,) = split_files(spec, "train")
+    listing = list_images(root, class_names(train))
+
+    def read() -> Raw:
+        side = resolution or common_side(root / file.path for file in listing.files)
+        _LOG.info("decoding %d images below %s once, to %d px", len(listing.files), root, side)
+        return of_folder(listing, side)
+
+    return Origin(str(spec), str(root), listing.digest, read)
+
+
+def _arrays(spec: DataSpec, split: Split, files: tuple[Path, ...]) -> Source:
+    if spec.kind == "digits":
+        return read_digits(split)
+    if spec.kind in ("cifar10", "cifar100"):
+        return read_cifar(files)
+    return read_idx(files, DIGITS if spec.kind == "mnist" else FASHION)
+
+
+def _check_broken(facts: Facts, files: tuple[Path, ...], *, skip_broken: bool) -> None:
+    if facts.broken and not skip_broken:
+        more = f" and {len(facts.broken) - 1} more" if len(facts.broken) > 1 else ""
+        raise DataError(
+            f"{files[0] / facts.broken[0]}{more}: not a readable image; --skip-broken counts and skips such files"
+        )
+
+
+@contextmanager
+def _refusing(spec: DataSpec) -> Iterator[None]:
+    """Make a DataError of what the system refuses to read."""
+    try:
+        yield
     except OSError as error:
         raise DataError(f"{spec}: cannot be read: {error}") from error
-    if resolution is None:
-        return source
-    return Source(resize(source.images, resolution), source.classes, source.fingerprint)
 
 
 def _files(spec: DataSpec, split: Split, *, download: bool) -> tuple[Path, ...]:

@@ -1,178 +1,257 @@
-"""The in-memory store of a folder of images: decoded once, kept on disk, mapped into memory from then on.
+"""The store: one copy of the images on a machine, prepared once, kept on disk and mapped by every process from then on.
 
-A store is a safetensors file below ``cache_dir()/stores``, named after what it was made from: every file's
-relative path, size and modification time, and the side. It is written front to back while images are decoded,
-so building one for ImageNet takes no more memory than the few images in flight, and reading it takes only the
-pages that are touched.
+A store is a safetensors file below ``cache_dir()/stores``. It is written beside its name under a lock and renamed, so
+that it exists whole or not at all, and one process builds what several want. Building one takes no memory but that of
+the images in flight; reading it takes only the pages that are touched, and all processes share them.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
-import tempfile
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from errno import ENOSPC
+from functools import cache
 from math import prod
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
 import torch
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import Tensor
 
-from nas.data.decode import common_side, decode
-from nas.data.folder import ImageFile, Listing, class_names, list_images
-from nas.data.images import Images, Source, check_resolution, fingerprint
+from nas.data.images import Images, Moments
 from nas.data.spec import cache_dir
-from nas.errors import DataError
 
-_FORMAT = 1  # part of every store's name: raise it when the content of a store changes
-_GROUP = 32  # images of a task; at 224 px a task holds 5 MB
+FORMAT = 2  # part of every store's name: raise it when the content of a store changes
+_HEADER_BYTES = 4_096  # with these in front the pixels begin on a page, or nearly
 _LOG = logging.getLogger(__name__)
+
+Shape = tuple[int, int, int, int]
+
+
+class Facts(BaseModel):
+    """What is known of the images of a store; the first `train` of them are train, the next `validation` are held out.
+
+    What follows these could not be decoded: the files named in `broken`, black images.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    classes: tuple[str, ...]
+    fingerprint: str
+    train: int
+    validation: int
+    broken: tuple[str, ...]
+    moments: Moments
 
 
 @dataclass(frozen=True, eq=False)
 class Store:
-    """Decoded images: `pixels` uint8 (N, 3, side, side), `readable` bool (N,), and the content's fingerprint.
+    """Images in the order they are used in: `pixels` uint8 (N, C, side, side), `labels` and `places` int64 (N,).
 
-    An image that cannot be decoded keeps its place, black.
+    `places` are where the images stand in their source. `path` is None for a store that is in this process's memory.
     """
 
     pixels: Tensor
-    readable: Tensor
-    fingerprint: str
+    labels: Tensor
+    places: Tensor
+    facts: Facts
+    path: Path | None = None
+
+    @property
+    def train(self) -> Images:
+        """The first part, in nested order."""
+        return self._images(slice(self.facts.train))
+
+    @property
+    def validation(self) -> Images:
+        """The part held out."""
+        return self._images(slice(self.facts.train, self.facts.train + self.facts.validation))
+
+    def _images(self, part: slice) -> Images:
+        return Images(self.pixels[part], self.labels[part])
 
 
-class Decoded(NamedTuple):
-    """A file's pixels as bytes, None if it cannot be decoded, and the sha256 of the file."""
+class Contents(NamedTuple):
+    """What belongs to the pixels that a builder has written: see `Store`."""
 
-    pixels: bytes | None
-    digest: bytes
+    labels: Tensor
+    places: Tensor
+    facts: Facts
 
 
-def read_folder(root: Path, train: Path, *, resolution: int | None, skip_broken: bool) -> Source:
-    """Read the split at `root`, with the classes of the train split at `train`.
+Build = Callable[[Tensor], Contents]
+"""Writes all of the pixels it is given, and says what they are."""
 
-    The side is `resolution`, or that of the images if they are square and alike, or 64. Raises DataError for
-    an image that cannot be decoded, unless `skip_broken`.
+
+class Name(NamedTuple):
+    """What a store is named after: where its source lies, which files that has, how it is divided, and the side.
+
+    To find one, `split` and `side` may be patterns.
     """
-    if resolution is not None:
-        check_resolution(resolution)
-    listing = list_images(root, class_names(train))
-    store = open_store(listing, resolution)
-    images = Images(store.pixels, torch.tensor([file.label for file in listing.files]))
-    broken = (~store.readable).nonzero().flatten().tolist()
-    if not broken:
-        return Source(images, listing.classes, store.fingerprint)
-    if not skip_broken:
-        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
-        first = listing.root / listing.files[broken[0]].path
-        raise DataError(f"{first}{more}: not a readable image; --skip-broken counts and skips such files")
-    return Source(images.select(store.readable.nonzero().flatten()), listing.classes, store.fingerprint, len(broken))
+
+    where: str
+    files: str
+    split: str
+    side: str
+
+    def path(self) -> Path:
+        """Return where the store of this name lies."""
+        return _folder() / f"{'-'.join(self)}.safetensors"
+
+    def find(self) -> Store | None:
+        """Return a whole store of this name, or of the same files in another place: a source may have moved."""
+        pattern = self._replace(where="*").path().name
+        paths = sorted(_folder().glob(pattern), key=lambda path: not path.name.startswith(self.where))
+        return next((store for path in paths if (store := open_store(path)) is not None), None)
 
 
-def open_store(listing: Listing, side: int | None) -> Store:
-    """Return the store of `listing`, building it if there is none or if the one on disk is damaged."""
-    path = cache_dir() / "stores" / f"{_key(listing, side)}.safetensors"
+def keep(path: Path | None, shape: Shape, build: Build) -> Store:
+    """Return the store that `build` fills, kept at `path`; in memory where it cannot be kept, which is said once."""
+    if path is not None:
+        try:
+            _write(path, shape, build)
+            kept = open_store(path)
+            if kept is not None:
+                return kept
+        except OSError as error:
+            _warn_once(
+                f"{path.parent}: cannot keep prepared images here: {error.strerror or error}; "
+                "each process holds its own in memory; NAS_CACHE names another folder"
+            )
+    pixels = torch.empty(shape, dtype=torch.uint8)
+    return Store(pixels, *build(pixels))
+
+
+def open_store(path: Path) -> Store | None:
+    """Map the store at `path`, or read it where it cannot be mapped; None if there is none or it is damaged."""
     try:
-        return _load(path)
-    except (FileNotFoundError, SafetensorError):
-        _build(path, listing, side)
-    return _load(path)
+        return _as_store(_tensors(path), path)
+    except FileNotFoundError:
+        return None
+    except (OSError, SafetensorError, ValidationError, KeyError, ValueError) as error:
+        _LOG.warning("%s: cannot be used, made anew: %s", path, str(error).partition("\n")[0])
+        return None
 
 
-def _key(listing: Listing, side: int | None) -> str:
-    digest = hashlib.sha256(json.dumps([_FORMAT, side, listing.classes]).encode())
-    for file in listing.files:
-        digest.update(f"{file.path}\0{file.label}\0{file.size}\0{file.modified_ns}\0".encode())
-    return digest.hexdigest()[:24]
+def remove_superseded(name: Name) -> None:
+    """Remove the stores of the same place but of other files; those who have them mapped keep them until they end."""
+    for path in _folder().glob(f"{name.where}-*.safetensors"):
+        if not path.name.startswith(f"{name.where}-{name.files}-"):
+            path.unlink(missing_ok=True)
 
 
-def _load(path: Path) -> Store:
-    tensors = load_file(path)
-    return Store(tensors["pixels"], tensors["readable"].bool(), bytes(tensors["fingerprint"].tolist()).decode())
-
-
-def _build(path: Path, listing: Listing, side: int | None) -> None:
-    """Write beside the final name and rename, so that a store exists whole or not at all."""
-    side = side or common_side(listing.root / file.path for file in listing.files)
-    _LOG.info("decoding %d images below %s once, to %d px", len(listing.files), listing.root, side)
+@contextmanager
+def building(path: Path) -> Iterator[None]:
+    """Keep others from building stores of the same place meanwhile; what a killed builder left behind is removed."""
+    folder, where = path.parent, path.name.partition("-")[0]
+    lock = FileLock(folder / f"{where}.lock")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-            partial = Path(scratch) / path.name
-            with partial.open("wb") as file:
-                _write(file, listing, side)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot keep decoded images here: {error}; NAS_CACHE names another folder") from error
+        folder.mkdir(parents=True, exist_ok=True)
+        Path(lock.lock_file).touch()
+    except OSError:  # then nothing can be kept here either, which `keep` says
+        yield
+        return
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        _LOG.info("%s: waiting for another process that prepares these images", path)
+        lock.acquire()
+    try:
+        for left_over in folder.glob(f"{where}-*.partial"):
+            left_over.unlink()
+        yield
+    finally:
+        lock.release()
 
 
-def _write(file: BinaryIO, listing: Listing, side: int) -> None:
-    """Write header, pixels, flags and fingerprint, in the order of the header."""
-    count, shape = len(listing.files), (3, side, side)
-    black = bytes(prod(shape))
-    file.write(_header({"pixels": (count, *shape), "readable": (count,), "fingerprint": (12,)}))
-    readable = bytearray()
-    content: list[bytes] = []
-    for image, (pixels, digest) in zip(listing.files, _decode_all(listing, side), strict=True):
-        file.write(black if pixels is None else pixels)
-        readable.append(pixels is not None)
-        content.append(image.label.to_bytes(4, "little") + digest)
-    file.write(readable)
-    file.write(fingerprint(listing.classes, content).encode())
+def _folder() -> Path:
+    return cache_dir() / "stores"
 
 
-def _header(shapes: dict[str, tuple[int, ...]]) -> bytes:
-    """Return a safetensors header of uint8 tensors (github.com/huggingface/safetensors, "Format").
+def _write(path: Path, shape: Shape, build: Build) -> None:
+    """Write beside the final name and rename.
+
+    The room is taken before anything is built, so that a full disk shows at once and not, in writing to mapped pages,
+    as a killed process.
+    """
+    partial, count = path.with_suffix(".partial"), shape[0]
+    small, size = 2 * 8 * count, prod(shape)
+    try:
+        with partial.open("w+b") as file:
+            _take_room(file, _HEADER_BYTES + small + size)
+            mapped = np.memmap(file, np.uint8, "r+", _HEADER_BYTES + small, shape)
+            contents = build(torch.from_numpy(mapped))
+            mapped.flush()
+            facts = contents.facts.model_dump_json().encode()
+            file.seek(0)
+            file.write(_header(shape, len(facts)))
+            for numbers in (contents.labels, contents.places):
+                file.write(numbers.numpy().astype("<i8").tobytes())
+            file.seek(0, os.SEEK_END)
+            file.write(facts)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _take_room(file: BinaryIO, size: int) -> None:
+    """Raise OSError if there is no room for `size` bytes; where the system can, they are reserved."""
+    if shutil.disk_usage(Path(file.name).parent).free < size:
+        raise OSError(ENOSPC, f"no room for {size / 1e6:,.0f} MB")
+    if sys.platform == "linux":
+        os.posix_fallocate(file.fileno(), 0, size)
+    else:
+        file.truncate(size)
+
+
+def _header(shape: Shape, facts_bytes: int) -> bytes:
+    """Return a safetensors header (github.com/huggingface/safetensors, "Format"), filled up with spaces.
 
     `safetensors.save_file` wants the tensors whole in memory; the format is meant to be written by hand.
     """
+    count = shape[0]
     entries, end = {}, 0
-    for name, shape in shapes.items():
-        begin, end = end, end + prod(shape)
-        entries[name] = {"dtype": "U8", "shape": shape, "data_offsets": (begin, end)}
-    text = json.dumps(entries).encode()
-    text += b" " * (-len(text) % 8)
+    for name, dtype, dims, size in (
+        ("labels", "I64", (count,), 8 * count),
+        ("places", "I64", (count,), 8 * count),
+        ("pixels", "U8", shape, prod(shape)),
+        ("facts", "U8", (facts_bytes,), facts_bytes),
+    ):
+        begin, end = end, end + size
+        entries[name] = {"dtype": dtype, "shape": dims, "data_offsets": (begin, end)}
+    text = json.dumps(entries).encode().ljust(_HEADER_BYTES - 8)
     return len(text).to_bytes(8, "little") + text
 
 
-def _decode_all(listing: Listing, side: int) -> Iterator[Decoded]:
-    """Yield the files of `listing` decoded, in order, with two tasks a core in flight.
-
-    In threads, since Pillow decodes without the interpreter's lock. A task is several files, since for
-    thumbnails the hand-over of each costs as much as its decoding.
-    """
-    files, workers = listing.files, os.cpu_count() or 1
-    groups = (files[start : start + _GROUP] for start in range(0, len(files), _GROUP))
-    with ThreadPoolExecutor(workers) as pool:
-
-        def submit(count: int) -> list[Future[list[Decoded]]]:
-            return [pool.submit(_decode_group, listing.root, group, side) for group in islice(groups, count)]
-
-        ahead = deque(submit(2 * workers))
-        while ahead:
-            yield from ahead.popleft().result()
-            ahead.extend(submit(1))
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (FileNotFoundError, SafetensorError):
+        raise
+    except (OSError, RuntimeError) as error:
+        tensors = load(path.read_bytes())
+        _warn_once(f"{path}: cannot be mapped: {error}; this process reads it into its memory")
+        return tensors
 
 
-def _decode_group(root: Path, group: tuple[ImageFile, ...], side: int) -> list[Decoded]:
-    decoded = []
-    for file in group:
-        path = root / file.path
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-        pixels = decode(content, side)
-        decoded.append(Decoded(None if pixels is None else pixels.tobytes(), hashlib.sha256(content).digest()))
-    return decoded
+def _as_store(tensors: dict[str, Tensor], path: Path) -> Store:
+    facts = Facts.model_validate_json(bytes(tensors["facts"].numpy()))
+    return Store(tensors["pixels"], tensors["labels"], tensors["places"], facts, path)
+
+
+@cache
+def _warn_once(line: str) -> None:
+    _LOG.warning("%s", line)

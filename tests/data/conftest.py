@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import tarfile
 from collections.abc import Callable
@@ -13,6 +14,21 @@ from PIL import Image
 
 MakeImage = Callable[..., Path]
 MakeFolder = Callable[..., Path]
+
+IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
+
+
+def idx(values: np.ndarray) -> bytes:
+    sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
+    return bytes((0, 0, 8, values.ndim)) + sizes + values.astype(np.uint8).tobytes()
+
+
+def write_mnist(folder: Path, count: int = 40, seed: int = 0) -> np.ndarray:
+    pixels = np.random.default_rng(seed).integers(0, 256, (count, 28, 28), dtype=np.uint8)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / IMAGES).write_bytes(idx(pixels))
+    (folder / f"{LABELS}.gz").write_bytes(gzip.compress(idx(np.arange(count) % 10)))
+    return pixels
 
 
 @pytest.fixture(autouse=True)

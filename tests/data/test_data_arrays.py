@@ -19,21 +19,7 @@ from nas.data import download
 from nas.data.load import load_dataset, load_test
 from nas.data.spec import DataSpec
 from nas.errors import DataError
-
-IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
-
-
-def idx(values: np.ndarray) -> bytes:
-    sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
-    return bytes((0, 0, 8, values.ndim)) + sizes + values.astype(np.uint8).tobytes()
-
-
-def write_mnist(folder: Path, count: int = 40) -> np.ndarray:
-    pixels = np.random.default_rng(0).integers(0, 256, (count, 28, 28), dtype=np.uint8)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / IMAGES).write_bytes(idx(pixels))
-    (folder / f"{LABELS}.gz").write_bytes(gzip.compress(idx(np.arange(count) % 10)))
-    return pixels
+from tests.data.conftest import IMAGES, LABELS, idx, write_mnist
 
 
 def write_cifar(folder: Path, names: dict[str, int], label_bytes: int) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nas.data import store
+from nas.data import raw
 from nas.data.decode import decode
 from nas.data.images import Dataset
 from nas.data.load import load_dataset, load_test
@@ -35,7 +35,7 @@ def refusal(root: Path) -> str:
 
 
 def stores(cache: Path) -> list[Path]:
-    return sorted((cache / "stores").iterdir())
+    return sorted((cache / "stores").glob("*.safetensors"))
 
 
 def test_class_index_is_the_place_among_sorted_names(make_folder: MakeFolder) -> None:
@@ -46,10 +46,12 @@ def test_class_index_is_the_place_among_sorted_names(make_folder: MakeFolder) ->
 
 
 def test_pixels_are_those_of_the_file(make_folder: MakeFolder) -> None:
-    root = make_folder()
-    source = store.read_folder(root, root, resolution=None, skip_broken=False)
-    expected = np.asarray(Image.open(root / "dog" / "2.png")).transpose(2, 0, 1)
-    assert np.array_equal(source.images.pixels[7].numpy(), expected)
+    make_folder("pets/train")
+    root = make_folder("pets/test").parent
+    expected = np.asarray(Image.open(root / "test" / "dog" / "2.png")).transpose(2, 0, 1)
+    test = load_test(DataSpec.parse(f"folder:{root}"))
+    assert np.array_equal(test.pixels[7].numpy(), expected)
+    assert test.labels.tolist() == [0] * 5 + [1] * 5
 
 
 def test_subfolders_count_and_other_files_do_not(make_folder: MakeFolder, make_image: MakeImage) -> None:
@@ -108,37 +110,6 @@ def test_16_bit_grey_keeps_its_range(tmp_path: Path) -> None:
     pixels = decode((tmp_path / "x.png").read_bytes(), 8)
     assert pixels is not None
     assert pixels[0].flatten().tolist() == [4 * i for i in range(64)]
-
-
-def test_second_load_decodes_nothing(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = make_folder()
-    first = load(root)
-    monkeypatch.setattr(store, "_build", lambda *_: pytest.fail("decoded again"))
-    second = load(root)
-    assert torch.equal(first.train.pixels, second.train.pixels)
-    assert first.fingerprint == second.fingerprint
-
-
-@pytest.mark.parametrize("content", [b"", b"not a store", None])
-def test_damaged_store_is_rebuilt(make_folder: MakeFolder, cache: Path, content: bytes | None) -> None:
-    root = make_folder()
-    first = load(root)
-    (path,) = stores(cache)
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-20] if content is None else content)
-    assert torch.equal(first.train.pixels, load(root).train.pixels)
-    assert path.read_bytes() == whole
-
-
-def test_failed_build_leaves_nothing_behind(
-    make_folder: MakeFolder, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(store, "_write", full)
-    assert "cannot keep decoded images here: [Errno 28] No space left" in refusal(make_folder())
-    assert stores(cache) == []
 
 
 def test_moved_folder_keeps_fingerprint_and_store(make_folder: MakeFolder, cache: Path) -> None:
@@ -233,7 +204,7 @@ def test_search_does_not_open_the_test_split(make_folder: MakeFolder, monkeypatc
     shutil.copytree(root / "train", root / "test")
     (root / "test" / "cat" / "0.png").write_bytes(b"broken")
     opened: list[bytes] = []
-    monkeypatch.setattr(store, "decode", lambda content, side: opened.append(content) or decode(content, side))
+    monkeypatch.setattr(raw, "decode", lambda content, side: opened.append(content) or decode(content, side))
     dataset = load(root)
     assert len(opened) == len(dataset.train) + len(dataset.validation) == 10
     with pytest.raises(DataError, match=r"test/cat/0.png: not a readable image"):
