@@ -5,13 +5,11 @@ Their trials stand in an Optuna study of their own, so that nothing is proposed 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence, Set
 from contextlib import AbstractContextManager
 from itertools import product
 
 import optuna
-from optuna.trial import TrialState, create_trial
 
 from nas.architecture import Architecture
 from nas.budget import cost
@@ -19,11 +17,12 @@ from nas.errors import CapError, SpaceError, StudyError
 from nas.records import Measurement, ReferenceRecord, StudyConfig
 from nas.references import Reference
 from nas.scaling import scale
+from nas.search.books import Books, Job
 from nas.search.evaluator import Evaluator
-from nas.search.ledger import CANDIDATE, ERROR, MEASUREMENT, RUNG, SEED, WORKER, StoredTrial, read_trials
+from nas.search.ledger import CANDIDATE, RUNG, SEED, StoredTrial
+from nas.search.lock import exclusive
 from nas.search.loop import Event, Started, work
-from nas.search.study import REFERENCES_SUFFIX, Job, Study, exclusive
-from nas.search.worker_id import is_gone, worker_id
+from nas.search.study import REFERENCES_SUFFIX, Study
 from nas.value import derive_seed
 
 Key = tuple[tuple[str, str], int]
@@ -69,9 +68,10 @@ class Comparison:
         keys = ((each, (each.key, seed)) for seed, each in product(range(seeds), references))
         self._wanted = {key: each for each, key in keys if key not in had}
         self._tried: set[Key] = set()
-        self._books = optuna.create_study(
+        books = optuna.create_study(
             storage=study.storage, study_name=study.name + suffix, direction="maximize", load_if_exists=True
         )
+        self._books = Books(books, study.storage)
 
     @property
     def total(self) -> int:
@@ -84,12 +84,12 @@ class Comparison:
 
     def claim(self, accept: Callable[[Architecture], object]) -> Job | None:
         """Return the next training that was not done, is not running, and was not tried by this process."""
-        with exclusive(self._study.storage):
-            self._reap()
+        with exclusive(self._study.storage, self._study.name):
+            self._books.reap()
+            for trial in self._books.lost():  # it is started again, with the same seed
+                self._books.drop(trial)
             taken = self._tried | {
-                _key(trial)
-                for trial in self._trials()
-                if trial.measurement is not None or trial.state == TrialState.RUNNING
+                _key(trial) for trial in self._trials() if trial.measurement is not None or trial.is_running
             }
             for key, reference in self._wanted.items():
                 if key not in taken:
@@ -100,44 +100,25 @@ class Comparison:
 
     def beating(self, job: Job) -> AbstractContextManager[None]:
         """Keep the claim alive while inside."""
-        return self._study.beating(job)
+        return self._books.beating(job)
 
     def finish(self, job: Job, measurement: Measurement) -> None:
         """Write the measurement."""
-        self._study.storage.set_trial_user_attr(job.trial_id, MEASUREMENT, measurement.model_dump_json())
-        if not measurement.is_complete:
-            self._books.tell(job.trial_number, state=TrialState.PRUNED)
-        else:
-            self._books.tell(job.trial_number, measurement.metrics["val_accuracy"])
+        self._books.finish(job, measurement, [measurement.metrics.get("val_accuracy", 0.0)])
 
     def fail(self, job: Job, error: str) -> None:
         """Write why there is no measurement; the next comparison tries again."""
-        self._study.storage.set_trial_user_attr(job.trial_id, ERROR, error)
-        self._books.tell(job.trial_number, state=TrialState.FAIL)
+        self._books.fail(job, error)
 
     def _trials(self) -> list[StoredTrial]:
         """Return the trainings of these books to this rung; those of older books, that name none, went to the top."""
-        trials = read_trials(self._study.storage, self._books.study_name)
-        return [trial for trial in trials if trial.attributes.get(RUNG, self._top) == self._rung]
-
-    def _reap(self) -> None:
-        """Fail what dead processes left running: it is started again, with the same seed."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            optuna.storages.fail_stale_trials(self._books)
-        for trial in self._trials():
-            if trial.state == TrialState.RUNNING and is_gone(trial.attributes[WORKER]):
-                self._books.tell(trial.number, state=TrialState.FAIL)
+        return [each for each in self._books.trials() if each.attributes.get(RUNG, self._top) == self._rung]
 
     def _start(self, reference: ReferenceRecord, seed: int) -> Job:
-        config, storage = self._study.config, self._study.storage
-        attributes = {CANDIDATE: reference.model_dump_json(), SEED: seed, RUNG: self._rung, WORKER: worker_id()}
-        trial_id = storage.create_new_trial(
-            self._books._study_id, template_trial=create_trial(state=TrialState.RUNNING, user_attrs=attributes)
-        )
-        number = storage.get_trial_number_from_id(trial_id)
+        config = self._study.config
+        place = self._books.start({CANDIDATE: reference.model_dump_json(), SEED: seed, RUNG: self._rung})
         train_seed = derive_seed(config.seed, reference.name, seed, "train")
-        return Job(reference, self._rung, config.fidelities[self._rung], train_seed, trial_id, number)
+        return Job(reference, self._rung, config.fidelities[self._rung], train_seed, *place)
 
 
 def _key(trial: StoredTrial) -> Key:

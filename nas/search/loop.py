@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from nas.architecture import Architecture
 from nas.errors import NasError
 from nas.records import Measurement
+from nas.search.books import Job
 from nas.search.evaluator import Evaluator
 from nas.search.proposals import ExhaustedError
-from nas.search.study import Job, Study
+from nas.search.study import Study
 from nas.training.loop import Progress
 from nas.value import explain
 

@@ -1,76 +1,189 @@
-"""Which candidates go on to the next fidelity: a rule over records, nothing stored."""
+"""Which candidates go on to the next rung, and which are trained once more: rules over records, nothing stored.
+
+Asynchronous successive halving (Li et al. 2020, ASHA) on non-dominated layers (Schmucker et al. 2021, MO-ASHA), inside
+size bins: of n networks measured on a rung one in `reduction` may be on the next one, the highest rung first. A network
+dominates another if it is nowhere worse and somewhere better by more than seeds alone would make it. Where the scores
+of the rung have earned weights, their mix stands for accuracy: it ranks the rung above better.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nas import pareto
-from nas.records import Fidelity, TrialRecord
+from nas.budget import Cost
+from nas.records import StudyConfig
 from nas.trust.composite import NAME as COMPOSITE
 from nas.trust.composite import Composite
-from nas.trust.measured import all_measured_at
+from nas.trust.earned import cap, earned, scores
+from nas.trust.gate import GATED
+from nas.trust.ladder import active_count
+from nas.trust.measured import Measured
+from nas.trust.mix import Mix
+from nas.trust.networks import ACCURACY, size_bin
+from nas.value import derive_seed
+
+ACCURACY_LIKE = frozenset({"val_accuracy", "val_loss", "train_loss"})
+"""Objectives that the mix can stand for."""
+DRAWN = 8
+"""One promotion in so many is drawn from the rest of its bin, so that trust does not rest on the best alone."""
+
+Array = NDArray[np.float64]
+Rungs = Sequence[Sequence[Measured]]
 
 
-def next_promotion(
-    records: Sequence[TrialRecord],
-    claimed: frozenset[tuple[int, int]],
-    fidelities: Sequence[Fidelity],
-    objectives: Sequence[pareto.Objective],
-    reduction: int,
-) -> tuple[int, int] | None:
-    """Return (trial number, rung) of the promotion that should run next, the highest rung first; None if none should.
+@dataclass(frozen=True)
+class Standing:
+    """What a study knows when a worker asks for something to do.
 
-    Asynchronous successive halving (Li et al. 2020, ASHA) on non-dominated layers (Schmucker et al. 2021, MO-ASHA): of
-    n candidates measured on a rung, the best ceil(n / reduction) may be on the next one. Layers rank; inside a layer
-    the first objective decides. `claimed` holds the (trial number, rung) that were promoted already. Of the objectives
-    only those that may decide are given; `interference` is then the composite refitted on the records of the rung.
+    `rungs` is what the search's own trainings measured at each rung of the ladder, `above` the same with further seeds;
+    `claimed` are the (trial number, rung) that were promoted, `deciding` the objectives that may decide, and `noise` is
+    how far seeds alone move a metric.
     """
-    for rung in reversed(range(1, len(fidelities))):
-        points = _points(records, fidelities[rung - 1], objectives)
-        quota = -(-len(points) // reduction) if len(points) >= reduction else 0
-        promoted = sum(1 for number, at in claimed if at == rung and number in points)
-        if promoted < quota:
-            ranked = (number for number in ranking(points, objectives) if (number, rung) not in claimed)
-            for number in ranked:
-                return number, rung
+
+    config: StudyConfig
+    rungs: Rungs
+    above: Rungs
+    claimed: AbstractSet[tuple[int, int]] = frozenset()
+    deciding: tuple[pareto.Objective, ...] = ()
+    noise: Mapping[str, float] = field(default_factory=dict)
+
+    def promoted(self, rung: int) -> set[int]:
+        """Return the numbers of those that were promoted to a rung."""
+        return {number for number, at in self.claimed if at == rung}
+
+
+def next_promotion(standing: Standing) -> tuple[int, int] | None:
+    """Return (trial number, rung) of the promotion that should run next; None if none should."""
+    reached = 1 + max((rung for _, rung in standing.claimed), default=0)
+    active = max(reached, active_count(standing.rungs, standing.config, standing.noise.get(ACCURACY, 0.0)))
+    for rung in reversed(range(1, active)):
+        members, promoted = _members_with_room(standing, rung), standing.promoted(rung)
+        if members:
+            left = [number for number in ranked(standing, rung - 1, members) if number not in promoted]
+            return _drawn(left, standing.config.seed, rung, len(promoted)), rung
     return None
 
 
-def metrics_at(record: TrialRecord, fidelity: Fidelity) -> dict[str, float] | None:
-    """Return cost and measured metrics of `record` at one fidelity; None when it came to no end there."""
-    for measurement in record.measurements:
-        if measurement.fidelity == fidelity and measurement.is_complete:
-            return {**record.cost.model_dump(), **measurement.metrics}
-    return None
+def is_replicated(number: int) -> bool:
+    """Return whether a candidate is trained at the lowest rung from a second seed: that is how noise is measured.
+
+    The first four after eight trials each, then one in sixteen; a study of eight trials spends nothing on it.
+    """
+    return number > 0 and number % (8 if number <= 32 else 16) == 0
 
 
-def _points(
-    records: Sequence[TrialRecord], fidelity: Fidelity, objectives: Sequence[pareto.Objective]
-) -> dict[int, dict[str, float]]:
-    """Return by trial number what the records measured at one fidelity are ranked by."""
-    found = ((record.number, metrics_at(record, fidelity)) for record in records)
-    points = {number: metrics for number, metrics in found if metrics is not None}
-    if COMPOSITE not in {objective.name for objective in objectives}:
-        return points
-    values = composite_values(records, fidelity)
-    if values is None:
-        return points
-    return {number: {**metrics, COMPOSITE: values.get(number, math.inf)} for number, metrics in points.items()}
+def next_replicate(standing: Standing, replicated: AbstractSet[int]) -> int | None:
+    """Return the trial number of the candidate to train again at the lowest rung; None if there is none."""
+    if len(standing.rungs) < 2:
+        return None
+    wanted = (each.number for each in standing.rungs[0] if is_replicated(each.number))
+    return next((number for number in wanted if number not in replicated), None)
 
 
-def composite_values(records: Sequence[TrialRecord], fidelity: Fidelity) -> dict[int, float] | None:
-    """Return the composite refitted at one fidelity by trial number; None where each record's own, plain one stands."""
-    measured = all_measured_at(records, fidelity)
-    fitted = Composite.fitted(measured)
-    values = {each.number: fitted.value(each) for each in measured}
-    return {number: value for number, value in values.items() if value is not None} if fitted.bins else None
+def _members_with_room(standing: Standing, rung: int) -> list[Measured]:
+    """Return the networks below a rung of the size bin that may promote the next one; none where no bin may.
+
+    First the bins that are owed a whole seat; then, until the study as a whole has its share, rounded up, those that
+    are owed the largest part of one. Of equals the bin of the larger networks.
+    """
+    below, reduction = standing.rungs[rung - 1], standing.config.reduction
+    largest, promoted = cap(standing.config, below), standing.promoted(rung)
+    bins: dict[int, list[Measured]] = defaultdict(list)
+    for each in below:
+        bins[size_bin(each.params, largest)].append(each)
+    seats = -(-len(below) // reduction) if len(below) >= reduction else 0
+    owed = {
+        each: len(members) / reduction - sum(member.number in promoted for member in members)
+        for each, members in sorted(bins.items())
+    }
+    is_full = sum(each.number in promoted for each in below) >= seats
+    best = max(owed, key=lambda each: owed[each], default=None)
+    return bins[best] if best is not None and (owed[best] >= 1 or (owed[best] > 0 and not is_full)) else []
 
 
-def ranking(points: dict[int, dict[str, float]], objectives: Sequence[pareto.Objective]) -> list[int]:
+def _drawn(left: Sequence[int], seed: int, rung: int, promoted: int) -> int:
+    """Return the first of the ranked numbers or, once in a while, one of the others."""
+    if promoted % DRAWN != DRAWN - 1 or len(left) == 1:
+        return left[0]
+    others = sorted(left[1:])
+    return others[derive_seed(seed, rung, promoted, "draw") % len(others)]
+
+
+def ranked(standing: Standing, rung: int, members: Sequence[Measured]) -> list[int]:
+    """Return the numbers of some networks of a rung, best first: by layer, then by the mix, then by number."""
+    mixed = mix_at(standing, rung)
+    networks = standing.rungs[rung]
+    values = mixed.values([scores(each) for each in networks])
+    losses = _losses(networks, standing.deciding, values, is_mixed=set(mixed.weights) != {ACCURACY})
+    rows = {each.number: i for i, each in enumerate(networks)}
+    chosen = [rows[each.number] for each in members]
+    epsilons = [_epsilon(objective, standing.noise) for objective in standing.deciding]
+    layer = layers(losses[chosen], np.array(epsilons))
+    return [number for *_, number in sorted(zip(layer, -values[chosen], (n.number for n in members), strict=True))]
+
+
+def ranking(points: Mapping[int, Mapping[str, float]], objectives: Sequence[pareto.Objective]) -> list[int]:
     """Return the trial numbers, best first: by non-dominated layer, then by the first objective, then by number."""
     numbers = sorted(points)
-    values = [points[number] for number in numbers]
-    layers = pareto.layers(values, objectives)
-    firsts = pareto.losses(values, objectives[:1])[:, 0] if values else ()
-    return [number for *_, number in sorted(zip(layers, firsts, numbers, strict=True))]
+    losses = pareto.losses([points[number] for number in numbers], objectives)
+    layer = layers(losses, np.zeros(len(objectives)))
+    return [number for *_, number in sorted(zip(layer, losses[:, 0], numbers, strict=True))]
+
+
+def mix_at(standing: Standing, rung: int) -> Mix:
+    """Return the mixed score of a rung; accuracy alone while nothing was earned."""
+    config, networks = standing.config, standing.rungs[rung]
+    silent = frozenset(GATED) - {objective.name for objective in standing.deciding}
+    found = earned(networks, standing.above[rung + 1 :], cap(config, networks), silent)
+    return Mix.fitted([scores(each) for each in networks], found.weights or {ACCURACY: 1.0})
+
+
+def _losses(
+    networks: Sequence[Measured], objectives: Sequence[pareto.Objective], mixed: Array, *, is_mixed: bool
+) -> Array:
+    """Return what the networks of a rung are compared by, (N, objectives), less is better.
+
+    `interference` is the composite refitted on the rung. Where scores are mixed, a network has the accuracy that stands
+    at its place in the order of the mix: in units of accuracy, so that the noise of seeds can be compared with it.
+    """
+    points = [dict(each.metrics) for each in networks]
+    if any(objective.name == COMPOSITE for objective in objectives):
+        composite = Composite.fitted(networks)
+        points = [composite.metrics(each) for each in networks]
+    losses = pareto.losses(points, objectives)
+    order = np.argsort(-mixed, kind="stable")
+    for k, objective in enumerate(objectives):
+        if is_mixed and objective.name in ACCURACY_LIKE:
+            losses[order, k] = np.sort(losses[:, k])
+    return losses
+
+
+def _epsilon(objective: pareto.Objective, noise: Mapping[str, float]) -> float:
+    """Return up to which difference networks are tied: none in costs, nor in the composite, whose unit is its own."""
+    return 0.0 if objective.name in {*Cost.model_fields, COMPOSITE} else noise.get(objective.name, 0.0)
+
+
+def layers(losses: Array, epsilons: Array) -> list[int]:
+    """Return the non-dominated layer of each row of `losses` (N, K): 0 for those that none dominates, and so on.
+
+    A row dominates another if it is nowhere larger and somewhere smaller by more than the epsilon (K,) of the column.
+    """
+    no_worse = np.ones((len(losses), len(losses)), dtype=bool)
+    better = np.zeros_like(no_worse)
+    for column, epsilon in zip(losses.T, epsilons, strict=True):
+        no_worse &= column[:, None] <= column
+        better |= (column + epsilon)[:, None] < column
+    dominates = no_worse & better
+    dominators, layer, depth = dominates.sum(axis=0), np.full(len(losses), -1), 0
+    while (front := (dominators == 0) & (layer < 0)).any():  # ends: dominance is a strict order
+        layer[front] = depth
+        dominators -= dominates[front].sum(axis=0)
+        depth += 1
+    return [int(each) for each in layer]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import warnings
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
@@ -16,6 +16,7 @@ from nas.budget import Budget
 from nas.errors import NasError
 from nas.feasibility import repair
 from nas.pareto import Direction, Objective
+from nas.records import Candidate, Measurement
 from nas.space import Gene, GeneValue, SearchSpace
 from nas.trust.composite import NAME as COMPOSITE
 from nas.value import derive_seed
@@ -102,20 +103,27 @@ class Mirror:
         )
 
 
+def stored_values(candidate: Candidate, measurement: Measurement, objectives: Sequence[Objective]) -> list[float]:
+    """Return what Optuna is told of a candidate and stores, one value for each objective."""
+    metrics = {**candidate.cost.model_dump(), **measurement.metrics}
+    return [float(metrics.get(objective.name, MISSING[objective.direction])) for objective in objectives]
+
+
 def told(
     trial: FrozenTrial,
     *,
     objectives: Sequence[Objective],
     deciding: Sequence[Objective],
-    composites: Mapping[int, float] | None,
+    composite: Callable[[int], float | None] | None,
 ) -> list[float]:
     """Return what samplers hear of a complete trial, of which values of `objectives` are stored: those of `deciding`.
 
-    `composites` holds the refitted `interference` by trial number; None leaves the stored one.
+    `composite` gives the refitted `interference` by trial number; None leaves the stored one.
     """
     stored = {objective.name: value for objective, value in zip(objectives, trial.values, strict=True)}
-    if composites is not None:
-        stored[COMPOSITE] = composites.get(trial.number, MISSING["minimize"])
+    if composite is not None:
+        refitted = composite(trial.number)
+        stored[COMPOSITE] = MISSING["minimize"] if refitted is None else refitted
     return [stored[objective.name] for objective in deciding]
 
 

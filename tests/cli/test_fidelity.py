@@ -89,7 +89,7 @@ def test_ctrl_c_leaves_one_line_and_130_and_the_rest_follows(
 
     with monkeypatch.context() as patched:
         patched.setattr(TrainingEvaluator, "__call__", interrupted)
-        patched.setattr("nas.search.compare.worker_id", lambda: "")
+        patched.setattr("nas.search.books.worker_id", lambda: "")
         patched.setattr("nas.search.compare.is_gone", lambda _: False)
         outcome = fidelity(nas, results, "--networks", 1, "--seeds", 4)
     assert (outcome.code, outcome.out) == (130, "")

@@ -10,8 +10,9 @@ from rich.console import Console
 from nas.cli import progress
 from nas.cli.progress import Display
 from nas.records import Epoch
+from nas.search.books import Job
 from nas.search.loop import EpochDone, Exhausted, Finished, Started
-from nas.search.study import Job, Study
+from nas.search.study import Study
 from nas.training.loop import Progress
 from tests.cli import conftest
 

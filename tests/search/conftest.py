@@ -137,7 +137,7 @@ def dead_worker() -> str:
 @pytest.fixture
 def as_dead_worker(monkeypatch: pytest.MonkeyPatch, dead_worker: str) -> Callable[[], None]:
     """Sign claims with the identity of an ended process; the returned function goes back to the truth."""
-    monkeypatch.setattr("nas.search.study.worker_id", lambda: dead_worker)
+    monkeypatch.setattr("nas.search.books.worker_id", lambda: dead_worker)
     return monkeypatch.undo
 
 

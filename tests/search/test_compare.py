@@ -130,7 +130,7 @@ class Interrupted(FakeEvaluator):
 def test_what_an_ended_process_left_is_trained_with_the_same_seed(
     study: Study, dead_worker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.search.compare.worker_id", lambda: dead_worker)
+    monkeypatch.setattr("nas.search.books.worker_id", lambda: dead_worker)
     claimed: list[Event] = []
     with pytest.raises(KeyboardInterrupt):
         compare(Comparison(study, _wanted(study), 1), Interrupted(), accept_all, claimed.append)

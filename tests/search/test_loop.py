@@ -238,7 +238,7 @@ def test_a_result_that_was_written_but_not_told_is_kept(
         raise KeyboardInterrupt
 
     study = make_study(1)
-    monkeypatch.setattr(study._main, "tell", killed)
+    monkeypatch.setattr(study.storage, "set_trial_state_values", killed)
     with pytest.raises(KeyboardInterrupt):
         run(study, FakeEvaluator(evaluator), accept_all)
     as_dead_worker()

@@ -162,7 +162,7 @@ def test_what_an_ended_process_left_is_trained_with_the_same_seed(
     def interrupted(*_: object) -> Measurement:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nas.search.compare.worker_id", lambda: dead_worker)
+    monkeypatch.setattr("nas.search.books.worker_id", lambda: dead_worker)
     with pytest.raises(KeyboardInterrupt):
         compare(repeats(before, sample(before, 2).records, 2), interrupted, accept_all, claimed.append)
     monkeypatch.undo()
@@ -221,7 +221,7 @@ def told(study: Study, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list
 
     monkeypatch.setattr(Mirror, "__init__", noted)
     study.extend(TRIALS + 40)
-    monkeypatch.setattr("nas.search.study.next_promotion", lambda *_: None)
+    monkeypatch.setattr("nas.search.claims.next_promotion", lambda *_: None)
     with pytest.raises(_StopError):
         study.claim(refuse)
     trials = mirrors[-1]._study.get_trials(deepcopy=False)

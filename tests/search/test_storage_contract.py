@@ -136,12 +136,12 @@ def test_a_promotion_joins_its_candidate(study: Study, open_again: Open) -> None
 
 def test_further_seeds_join_their_candidate(study: Study, open_again: Open) -> None:
     finish_two(study)
-    compare(repeats(study, sample(study, 2), 2), FakeEvaluator(), accept_all)
+    compare(repeats(study, sample(study, 2).records, 2), FakeEvaluator(), accept_all)
     again = Study.open(open_again(), study.name)
     for record in again.records():
         assert [made.fidelity for made in record.measurements] == [LOW, HIGH, HIGH]
         assert len({made.seed for made in record.measurements}) == 3
-    assert repeats(again, sample(again, 2), 2).left() == 0
+    assert repeats(again, sample(again, 2).records, 2).left() == 0
     assert again.claim(accept_all).rung == 1  # the search itself goes on as if nothing had happened
 
 

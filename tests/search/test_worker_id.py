@@ -87,7 +87,7 @@ def test_a_trial_that_was_taken_over_belongs_to_its_new_worker(
 ) -> None:
     study = make_study(1)
     with monkeypatch.context() as patched:
-        patched.setattr("nas.search.study.worker_id", lambda: dead_worker)
+        patched.setattr("nas.search.books.worker_id", lambda: dead_worker)
         study.claim(accept_all)
     assert study.claim(accept_all).candidate.number == 0
     assert study.claim(accept_all) is None
@@ -98,7 +98,7 @@ def test_a_trial_of_another_host_is_left_until_it_stops_beating(
 ) -> None:
     study = make_study(2)
     with monkeypatch.context() as patched:
-        patched.setattr("nas.search.study.worker_id", lambda: "elsewhere|1|1")
+        patched.setattr("nas.search.books.worker_id", lambda: "elsewhere|1|1")
         lost = study.claim(accept_all)
     with study.beating(lost):
         pass

@@ -1,0 +1,103 @@
+"""What becomes of a job: claimed, kept alive, ended, or lost with its worker."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+
+from nas.records import Candidate, Fidelity, Measurement
+from nas.search.ledger import ERROR, MEASUREMENT, WORKER, Kind, Ledger, StoredTrial
+from nas.search.storage import HEARTBEAT_SECONDS
+from nas.search.worker_id import is_gone, worker_id
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training that a worker has claimed: a candidate at one rung."""
+
+    candidate: Candidate
+    rung: int
+    fidelity: Fidelity
+    seed: int
+    trial_id: int
+    trial_number: int
+    kind: Kind = "candidate"
+
+
+class Books:
+    """The jobs of one Optuna study. Whoever starts one holds the lock of the study (`nas.search.lock`)."""
+
+    def __init__(self, study: optuna.Study, storage: RDBStorage) -> None:
+        self._study, self._storage = study, storage
+        self.ledger = Ledger(storage, study.study_name)
+
+    def trials(self) -> list[StoredTrial]:
+        """Return all trials in the order of their numbers."""
+        return self.ledger.trials()
+
+    def start(
+        self,
+        attributes: Mapping[str, Any],
+        params: Mapping[str, Any] | None = None,
+        distributions: Mapping[str, BaseDistribution] | None = None,
+    ) -> tuple[int, int]:
+        """Write the claim of this process: a trial that is RUNNING from its first moment. Return its id and number."""
+        return self.ledger.write({**attributes, WORKER: worker_id()}, params, distributions)
+
+    def finish(self, job: Job, measurement: Measurement, values: Sequence[float]) -> None:
+        """Write the measurement of a job; one that came to no end is PRUNED for Optuna: samplers learn from it."""
+        self._storage.set_trial_user_attr(job.trial_id, MEASUREMENT, measurement.model_dump_json())
+        if measurement.is_complete:
+            self._storage.set_trial_state_values(job.trial_id, TrialState.COMPLETE, values)
+        else:
+            self._storage.set_trial_state_values(job.trial_id, TrialState.PRUNED)
+
+    def fail(self, job: Job, error: str) -> None:
+        """Write that a job could not be done, and why."""
+        self._storage.set_trial_user_attr(job.trial_id, ERROR, error)
+        self._storage.set_trial_state_values(job.trial_id, TrialState.FAIL)
+
+    def lost(self) -> list[StoredTrial]:
+        """Return the running trials whose process, on this host, has ended."""
+        return [trial for trial in self.trials() if trial.is_running and is_gone(trial.attributes.get(WORKER, ""))]
+
+    def take_over(self, trial: StoredTrial) -> None:
+        """Let this process begin a lost trial anew."""
+        self.ledger.restart(trial, worker_id())
+
+    def drop(self, trial: StoredTrial) -> None:
+        """Fail a lost trial; it does not count, and another one will stand in for it."""
+        self._storage.set_trial_state_values(trial.trial_id, TrialState.FAIL)
+
+    def reap(self) -> None:
+        """Drop the trials of other hosts that stopped beating."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            optuna.storages.fail_stale_trials(self._study)
+
+    @contextmanager
+    def beating(self, job: Job) -> Iterator[None]:
+        """Tell the database, while inside, that the job is alive; other hosts reap it when this stops."""
+        stop = threading.Event()
+
+        def beat() -> None:
+            while not stop.wait(HEARTBEAT_SECONDS):
+                self._storage.record_heartbeat(job.trial_id)
+
+        self._storage.record_heartbeat(job.trial_id)
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()

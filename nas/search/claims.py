@@ -1,0 +1,195 @@
+"""What should a worker do next? What was lost, then promotions, then replicates, then new candidates.
+
+A rule over what stands in the database, under the lock of the study: the same trials give the same job, whichever
+worker asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from nas import pareto
+from nas.architecture import Architecture
+from nas.feasibility import genotype_cost
+from nas.records import Candidate, Measurement, StudyConfig
+from nas.search.books import Books, Job
+from nas.search.history import History
+from nas.search.ledger import CANDIDATE, MEASUREMENT, PROMOTES, SEED, Kind, StoredTrial
+from nas.search.promotion import ACCURACY_LIKE, Standing, next_promotion, next_replicate
+from nas.search.proposals import Mirror, distributions, propose, stored_values, told
+from nas.space import SearchSpace
+from nas.trust import gate
+from nas.trust.composite import FEWEST, Composite
+from nas.trust.composite import NAME as COMPOSITE
+from nas.value import FrozenMap, derive_seed
+
+REFIT = 1.2
+"""Samplers hear of the composite as it was fitted when the study had as many trials as a power of this."""
+
+
+class Claims:
+    """Gives out the jobs of a study. Its caller holds the lock."""
+
+    def __init__(self, config: StudyConfig, space: SearchSpace, candidates: Books, rungs: Books, history: History):
+        self._config, self._space, self._history = config, space, history
+        self._candidates, self._rungs = candidates, rungs
+        self._objectives = pareto.objectives(config.objectives)
+        self._distributions = distributions(space)
+        self._decided: tuple[object, tuple[pareto.Objective, ...]] = None, self._objectives
+        self._mirrored: tuple[object, Mirror] | None = None
+        self._heard: list[tuple[StoredTrial, FrozenTrial]] = []
+
+    def next_job(
+        self, accept: Callable[[Architecture], object], *, n_trials: int, is_over: Callable[[], bool]
+    ) -> Job | None:
+        """Return the next job; None when nothing is left to start. Nothing new is begun when the study's time is over.
+
+        `accept` sees every new architecture before anything is written, and raises to refuse it.
+        """
+        self._history.follow()
+        if job := self._adopt():
+            return job
+        if self._history.is_busy:
+            self._candidates.reap()
+            self._rungs.reap()
+            self._history.follow()
+        if is_over():
+            return None
+        standing = self._standing()
+        return self._promote(standing) or self._replicate(standing) or self._propose(standing, accept, n_trials)
+
+    def values(self, job: Job, measurement: Measurement) -> list[float]:
+        """Return what Optuna is told of a finished job."""
+        return stored_values(job.candidate, measurement, self._objectives)
+
+    def _adopt(self) -> Job | None:
+        """Take over a trial whose process is gone: same number, same seed, same result."""
+        for books in (self._rungs, self._candidates):
+            for trial in books.lost():
+                job = self._job_of(trial)
+                if trial.measurement is not None:  # killed after the result was written, before Optuna was told
+                    books.finish(job, trial.measurement, self.values(job, trial.measurement))
+                elif trial.error:
+                    books.fail(job, trial.error)
+                else:
+                    books.take_over(trial)
+                    return job
+        return None
+
+    def _promote(self, standing: Standing) -> Job | None:
+        chosen = next_promotion(standing)
+        return None if chosen is None else self._train_again("promotion", *chosen)
+
+    def _replicate(self, standing: Standing) -> Job | None:
+        replicated = {each.promotes[0] for each in self._history.promotions if each.kind == "replicate" and each.counts}
+        number = next_replicate(standing, replicated)
+        return None if number is None else self._train_again("replicate", number, 0)
+
+    def _propose(self, standing: Standing, accept: Callable[[Architecture], object], n_trials: int) -> Job | None:
+        history, number = self._history, len(self._history.candidates)
+        if len(history.records) >= n_trials:
+            return None
+        genotype = propose(
+            self._mirror(standing.deciding),
+            self._space,
+            self._config.budget,
+            sampler=self._config.sampler,
+            seen=history.seen,
+            seed=derive_seed(self._config.seed, number, "propose"),
+        )
+        architecture = self._space.decode(genotype)
+        accept(architecture)
+        cost = genotype_cost(self._space, genotype)
+        candidate = Candidate(number=number, genotype=FrozenMap(genotype), architecture=architecture, cost=cost)
+        place = self._candidates.start({CANDIDATE: candidate.model_dump_json()}, genotype, self._distributions)
+        return self._job("candidate", candidate, 0, *place)
+
+    def _train_again(self, kind: Kind, number: int, rung: int) -> Job:
+        """Claim a promotion or a replicate. It repeats no parameters: samplers read those of the candidate."""
+        candidate = self._history.record(number).candidate
+        attributes: dict[str, object] = {CANDIDATE: candidate.model_dump_json(), PROMOTES: (number, rung)}
+        if kind == "replicate":
+            attributes[SEED] = self._seed(kind, number)
+        return self._job(kind, candidate, rung, *self._rungs.start(attributes))
+
+    def _job_of(self, trial: StoredTrial) -> Job:
+        rung = 0 if trial.kind == "candidate" else trial.promotes[1]
+        return self._job(trial.kind, trial.candidate, rung, trial.trial_id, trial.number)
+
+    def _job(self, kind: Kind, candidate: Candidate, rung: int, trial_id: int, trial_number: int) -> Job:
+        seed = self._seed(kind, candidate.number)
+        return Job(candidate, rung, self._config.fidelities[rung], seed, trial_id, trial_number, kind)
+
+    def _seed(self, kind: Kind, number: int) -> int:
+        return derive_seed(self._config.seed, number, "replicate" if kind == "replicate" else "train")
+
+    def _standing(self) -> Standing:
+        history, fidelities = self._history, self._config.fidelities
+        claimed = (each for each in history.promotions if each.kind == "promotion" and each.counts)
+        names = ACCURACY_LIKE | {objective.name for objective in self._objectives}
+        return Standing(
+            self._config,
+            rungs=[history.own(fidelity) for fidelity in fidelities],
+            above=[history.all(fidelity) for fidelity in fidelities],
+            claimed=frozenset(each.promotes for each in claimed),
+            deciding=self._deciding(),
+            noise={name: history.noise(name) for name in names},
+        )
+
+    def _deciding(self) -> tuple[pareto.Objective, ...]:
+        """Return the objectives that may decide; the verdict is kept until there is another measurement."""
+        history = self._history
+        if not history.repeats:
+            return gate.deciding(self._objectives, gate.verdicts(self._config, ()))
+        trials = (history.candidates, history.promotions, history.repeats)
+        known = tuple(sum(MEASUREMENT in each.attributes for each in some) for some in trials)
+        if known != self._decided[0]:
+            self._decided = known, gate.deciding(self._objectives, gate.verdicts(self._config, history.records))
+        return self._decided[1]
+
+    def _mirror(self, deciding: tuple[pareto.Objective, ...]) -> Mirror:
+        """Return what samplers see: of every trial the objectives that may decide."""
+        composite = self._composite() if COMPOSITE in {objective.name for objective in deciding} else None
+        if self._mirrored is None or self._mirrored[0] != (deciding, composite):
+            hears = partial(told, objectives=self._objectives, deciding=deciding, composite=self._value_by(composite))
+            self._mirrored = (deciding, composite), Mirror([objective.direction for objective in deciding], hears)
+        for i, trial in enumerate(self._history.candidates):
+            if i >= len(self._heard) or self._heard[i][0] is not trial:
+                self._heard[i : i + 1] = [(trial, self._frozen(trial))]
+        self._mirrored[1].follow([frozen for _, frozen in self._heard])
+        return self._mirrored[1]
+
+    def _composite(self) -> Composite:
+        """Return the composite of the first rung, fitted anew each time that the study has grown by a fifth."""
+        own = self._history.own(self._config.fidelities[0])
+        count = FEWEST
+        while (larger := max(count + 1, int(count * REFIT))) <= len(own):
+            count = larger
+        return Composite.fitted(own[:count])
+
+    def _value_by(self, composite: Composite | None) -> Callable[[int], float | None] | None:
+        """Return what gives a trial's composite by its number; None leaves the plain one."""
+        if composite is None or not composite.bins:
+            return None
+        first = self._config.fidelities[0]
+
+        def value(number: int) -> float | None:
+            measured = self._history.measured(number, first)
+            return composite.value(measured) if measured else None
+
+        return value
+
+    def _frozen(self, trial: StoredTrial) -> FrozenTrial:
+        """Return a trial as Optuna would read it."""
+        made = trial.measurement if trial.state == TrialState.COMPLETE else None
+        frozen = create_trial(
+            state=trial.state,
+            values=stored_values(trial.candidate, made, self._objectives) if made else None,
+            params=dict(trial.candidate.genotype),
+            distributions=self._distributions,
+        )
+        frozen.number = trial.number
+        return frozen

@@ -1,0 +1,136 @@
+"""What is known of every candidate of a study, put together from its trials and kept up to date.
+
+Only what changed since the last look is put together again: a claim costs as much after a thousand trials as after ten.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from nas.records import Fidelity, Measurement, StudyConfig, TrialRecord
+from nas.search.ledger import Ledger, StoredTrial
+from nas.trust.ladder import noise
+from nas.trust.measured import Measured, measured_at
+
+
+class History:
+    """The trials of a study and the records that they make. `follow` looks into the database, all else does not."""
+
+    def __init__(self, config: StudyConfig, candidates: Ledger, rungs: Ledger, repeats: Ledger) -> None:
+        self._config = config
+        self._ledgers = candidates, rungs, repeats
+        self.candidates: list[StoredTrial] = []
+        self.promotions: list[StoredTrial] = []
+        self.repeats: list[StoredTrial] = []
+        self._promoted: dict[int, dict[int, StoredTrial]] = defaultdict(dict)
+        self._repeated: dict[int, dict[int, StoredTrial]] = defaultdict(dict)
+        self._records: dict[int, TrialRecord] = {}
+        self._further: set[int] = set()
+        self._own = {fidelity: dict[int, Measured]() for fidelity in config.fidelities}
+        self._all = {fidelity: dict[int, Measured]() for fidelity in config.fidelities}
+        self._unmeasured: set[int] = set()
+
+    def follow(self) -> None:
+        """Read what other workers, and this one, have written since the last time."""
+        candidates, promotions, repeats = (ledger.trials() for ledger in self._ledgers)
+        touched = {trial.number for trial in _new(self.candidates, candidates)}
+        for trial in _new(self.promotions, promotions):
+            touched.add(trial.promotes[0])
+            self._promoted[trial.promotes[0]][trial.number] = trial
+        for trial in _new(self.repeats, repeats):
+            touched.add(trial.reference.number)
+            self._repeated[trial.reference.number][trial.number] = trial
+        self.candidates, self.promotions, self.repeats = candidates, promotions, repeats
+        for number in sorted(touched):
+            self._put_together(number)
+
+    @property
+    def records(self) -> tuple[TrialRecord, ...]:
+        """The records of the candidates that count, in the order of their numbers, each with all its measurements."""
+        return tuple(self._records.values())
+
+    def record(self, number: int) -> TrialRecord:
+        """Return the record of a candidate that counts."""
+        return self._records[number]
+
+    @property
+    def seen(self) -> set[str]:
+        """The ids of the architectures that candidates that count have."""
+        return {record.architecture.arch_id for record in self._records.values()}
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any trial of the search is running."""
+        return any(trial.is_running for trial in (*self.candidates, *self.promotions))
+
+    def own(self, fidelity: Fidelity) -> tuple[Measured, ...]:
+        """Return what the search's own trainings measured at a fidelity, in the order of the numbers."""
+        self._measure()
+        return tuple(self._own[fidelity][number] for number in sorted(self._own[fidelity]))
+
+    def all(self, fidelity: Fidelity) -> tuple[Measured, ...]:
+        """Return the same with the means over further seeds."""
+        self._measure()
+        return tuple(self._all[fidelity][number] for number in sorted(self._all[fidelity]))
+
+    def measured(self, number: int, fidelity: Fidelity) -> Measured | None:
+        """Return what a candidate's own training measured at a fidelity."""
+        self._measure()
+        return self._own[fidelity].get(number)
+
+    def noise(self, name: str) -> float:
+        """Return by how much seeds alone change a metric, one standard deviation."""
+        return noise((self._records[number] for number in sorted(self._further)), name)
+
+    def _put_together(self, number: int) -> None:
+        trial = self.candidates[number]
+        self._unmeasured.add(number)
+        if not trial.counts:
+            self._records.pop(number, None)
+            return
+        record = record_of(trial, self._promoted[number].values(), self._repeated[number].values())
+        self._records[number] = record
+        if len(record.own) < len(record.measurements):
+            self._further.add(number)
+
+    def _measure(self) -> None:
+        for number in self._unmeasured & self._records.keys():
+            record = self._records[number]
+            for fidelity in self._config.fidelities:
+                own = measured_at(record, fidelity, own=True)
+                found = measured_at(record, fidelity) if number in self._further else own
+                if own is not None:
+                    self._own[fidelity][number] = own
+                if found is not None:
+                    self._all[fidelity][number] = found
+        self._unmeasured.clear()
+
+
+def _new(before: Sequence[StoredTrial], now: Sequence[StoredTrial]) -> Iterator[StoredTrial]:
+    """Yield the trials that were not there, or not as they are."""
+    for i, trial in enumerate(now):
+        if i >= len(before) or before[i] is not trial:
+            yield trial
+
+
+def record_of(trial: StoredTrial, rungs: Collection[StoredTrial], repeats: Collection[StoredTrial]) -> TrialRecord:
+    """Return the record of a candidate: what its own trial and those of its promotions gave, or why one did not.
+
+    Replicates and repeats, from further seeds, follow where they came to their end: what the trial itself came to,
+    stands.
+    """
+    promotions = [each for each in rungs if each.kind == "promotion"]
+    further = [each for each in (*rungs, *repeats) if each.kind != "promotion"]
+    attempts = (trial, *promotions)
+    measurements = tuple(each.measurement for each in attempts if each.measurement is not None)
+    error = next((each.error for each in attempts if each.error), "")
+    return TrialRecord.model_construct(
+        **dict(trial.candidate), measurements=(*measurements, *_complete(further)), error=error
+    )
+
+
+def _complete(trials: Iterable[StoredTrial]) -> Iterator[Measurement]:
+    for trial in trials:
+        if trial.measurement is not None and trial.measurement.is_complete:
+            yield trial.measurement
