@@ -123,6 +123,7 @@ def hours_figure(points: Sequence[tuple[float, float]]) -> go.Figure:
     )
     layout = _layout(280, "hours of training", "hypervolume")
     layout["yaxis"] |= {"rangemode": "tozero"}
+    layout["margin"] |= {"t": 10}  # no legend above
     return go.Figure([trace], layout=layout | {"showlegend": False})
 
 

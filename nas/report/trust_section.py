@@ -37,11 +37,11 @@ def sections(view: StudyView, curve: Curve) -> list[Section]:
 def _hours(view: StudyView, curve: Curve) -> Iterator[Section]:
     if len(curve) < 2:
         return
-    line = advice(curve, view.config.name) or "The front still grows."
+    line = advice(curve, view.config.name)
     html = f"""<section>
 <h2>What the hours bought</h2>
 {place("hours", "Hypervolume of the front against the hours of training.")}
-<p class="note">{escaped(line)}</p>
+{f'<p class="note">{escaped(line)}</p>' if line else ""}
 </section>"""
     yield Section({"hours": hours_figure(curve)}, html)
 

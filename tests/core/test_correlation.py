@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from scipy.stats import kendalltau, spearmanr
 
 from nas.trust import bootstrap_interval, partial_rank_correlation, rank_correlation
+from nas.trust.correlation import FEWEST, association
 
 UP = list(range(12))
 
@@ -100,3 +102,49 @@ def test_more_networks_give_a_narrower_interval_of_about_the_normal_width() -> N
     few, many = (bootstrap_interval(*rng.normal(size=(2, n))) for n in (50, 800))
     assert few.high - few.low == pytest.approx(2 * 1.96 / math.sqrt(50), rel=0.25)
     assert many.high - many.low == pytest.approx(2 * 1.96 / math.sqrt(800), rel=0.25)
+
+
+def _tied(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return two related columns of few distinct values."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=count).round()
+    return x, (x + rng.normal(size=count)).round()
+
+
+@pytest.mark.parametrize("count", [5, 6, 31, 200])
+def test_kendall_and_spearman_are_those_of_scipy_ties_included(count: int) -> None:
+    x, y = _tied(count, seed=count)
+    assert association(x, y, "kendall").value == pytest.approx(kendalltau(x, y).statistic)
+    assert association(x, y, "spearman").value == pytest.approx(spearmanr(x, y).statistic)
+
+
+def test_the_interval_of_kendall_is_that_of_drawing_networks_again() -> None:
+    x, y = _tied(40)
+    draws = np.random.default_rng(7).integers(0, 40, (400, 40))
+    expected = np.nanquantile([kendalltau(x[each], y[each]).statistic for each in draws], [0.025, 0.975])
+    found = association(x, y, seed=1, resamples=400)
+    assert (found.low, found.high) == pytest.approx(expected, abs=0.06)
+    assert association(x, y, seed=7, resamples=400).low == pytest.approx(expected[0])
+
+
+def test_groups_are_compared_inside_alone_and_weighted_by_their_networks() -> None:
+    x = [1, 2, 3, 4, 5, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]
+    y = [5, 4, 3, 2, 1, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]
+    found = association(x, y, groups=["small"] * 5 + ["large"] * 10)
+    assert found.value == pytest.approx((-1 * 5 + 1 * 10) / 15)
+    assert found.count == 15
+    assert association(x, y).value > 0.8
+
+
+def test_a_group_of_which_nothing_can_be_said_is_left_out() -> None:
+    constant = association([*UP, *[1] * 9], [*UP, *range(9)], groups=[0] * 12 + [1] * 9)
+    few = association([*UP, 5, 6], [*UP, 6, 5], groups=[0] * 12 + [1] * 2)
+    missing = association([*UP, *[math.nan] * 9], [*UP, *range(9)], groups=[0] * 12 + [1] * 9)
+    assert {each.count for each in (constant, few, missing)} == {12}
+    assert {each.value for each in (constant, few, missing)} == {1.0}
+
+
+@pytest.mark.parametrize("method", ["kendall", "spearman"])
+@pytest.mark.parametrize(("x", "y"), [([], []), (range(FEWEST - 1), range(FEWEST - 1)), ([1] * 9, range(9))])
+def test_an_association_without_a_meaning_has_no_value(x: Sequence[float], y: Sequence[float], method: str) -> None:
+    assert association(list(x), list(y), method) is None
