@@ -57,7 +57,8 @@ class GraphedStep:
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
-            self._tell(f"this GPU does not capture a training step in a graph, so steps are launched: {error}")
+            reason = str(error).splitlines()[0]
+            self._tell(f"a step cannot be captured in a CUDA graph, so its kernels are launched one by one: {reason}")
 
 
 def capture(step: Step, inputs: Tensor, labels: Tensor) -> Callable[[], None]:

@@ -13,6 +13,9 @@ from nas.network.build import build
 from nas.records import Plan, Recipe
 from nas.training.step import forward
 
+_MEMORY = ("can't allocate memory", "ALLOC_FAILED")
+"""What torch on a CPU, and the libraries on a GPU, say when there is none; neither error has a class of its own."""
+
 PROBED = 2
 """Images of the smaller of two batches that are run; the other has twice as many."""
 
@@ -50,7 +53,7 @@ def saved_bytes(network: nn.Module, task: Task, images: int, plan: Plan) -> int:
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Say whether `error`, or one that it was raised in the handling of, means that memory has run out."""
     while error is not None:
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in _MEMORY):
             return True
         error = error.__context__
     return False
