@@ -16,7 +16,7 @@ from nas.report.candidates import fidelity_words
 from nas.report.quantities import plural
 from nas.report.trust_words import truth_words, weight_words
 from nas.search.study import Study
-from nas.trust.correlation import Method
+from nas.trust.correlation import FEWEST, Method
 from nas.trust.gate import NETWORKS, SEEDS
 from nas.trust.meter import trust
 from nas.trust.rungs import RungTrust
@@ -87,7 +87,8 @@ def _content(study: Study) -> dict[str, Any]:
 def _print(study: Study) -> None:
     found = trust(study.config, study.records())
     print(f"study {study.name}: {truth_words(found)}")
-    if not found.networks:
+    if found.networks < FEWEST:
+        print(f"a rank correlation takes {FEWEST} networks")
         return
     proxy = fidelity_words(study.config.fidelities[0])
     names: dict[Method, str] = {"kendall": "Kendall's tau", "spearman": "Spearman's correlation"}

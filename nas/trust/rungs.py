@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
+from statistics import fmean
 
 from nas.effort import stage_efforts
 from nas.records import Fidelity, StudyConfig, TrialRecord
@@ -42,16 +43,16 @@ def cost_shares(ladder: Sequence[Fidelity]) -> tuple[float, ...]:
 
 
 def rung_accuracy(record: TrialRecord, fidelity: Fidelity) -> float | None:
-    """Return the accuracy of a record at a rung: of its own training there, else of one that passed through it.
+    """Return the mean accuracy at a rung of the trainings that went on from it, else that of those that ended there.
 
-    A staged training that went on to a higher rung was validated at the end of each stage.
+    A staged training is validated at the end of each stage. So the rungs of a network are compared within the same
+    trainings, and what they share with the final accuracy, their seed, they all share.
     """
     complete = [each for each in record.measurements if each.is_complete]
-    for each in complete:
-        if each.fidelity == fidelity:
-            return each.metrics[ACCURACY]
-    passed = (each.epochs[fidelity.epochs - 1].val_accuracy for each in complete if len(each.epochs) > fidelity.epochs)
-    return next((accuracy for accuracy in passed if accuracy is not None), None)
+    passed = [each.epochs[fidelity.epochs - 1] for each in complete if len(each.epochs) > fidelity.epochs]
+    found = [each.val_accuracy for each in passed if each.val_accuracy is not None]
+    found = found or [each.metrics[ACCURACY] for each in complete if each.fidelity == fidelity]
+    return fmean(found) if found else None
 
 
 def rung_trust(

@@ -83,11 +83,17 @@ def nas(capsys: pytest.CaptureFixture[str]) -> Nas:
 
 def search(results: Path, *arguments: object) -> Outcome:
     """Run `nas search` on digits, with the plainest plan instead of the fastest."""
-    given = ["--data", "digits", "--trials", str(TRIALS), "--epochs", "2", *map(str, arguments)]
-    out, err = StringIO(), StringIO()
-    with pytest.MonkeyPatch.context() as patched, redirect_stdout(out), redirect_stderr(err):
+    given = ["--data", "digits", "--trials", str(TRIALS), "--epochs", "2", "--finalists", "0", *map(str, arguments)]
+    with pytest.MonkeyPatch.context() as patched:
         patched.setattr("nas.search.setup.choose_plan", plain_choice)
-        code = run(["search", "--space", space_file(results.parent), *given, "--results", str(results)])
+        return captured("search", "--space", space_file(results.parent), *given, "--results", results)
+
+
+def captured(*arguments: object) -> Outcome:
+    """Run a command where no test, and so no `capsys`, is there yet."""
+    out, err = StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = run([str(argument) for argument in arguments])
     return Outcome(code, out.getvalue(), err.getvalue())
 
 

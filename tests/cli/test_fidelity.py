@@ -11,13 +11,13 @@ import pytest
 
 from nas.records import Measurement
 from nas.search.evaluator import TrainingEvaluator
-from tests.cli.conftest import TRIALS, Finished, Nas, Outcome
+from tests.cli.conftest import TRIALS, Finished, Nas, Outcome, captured
 from tests.cli.test_app import loaded
 from tests.cli.test_bad_input import refusal
 
 NOTHING = "interference: report-only (0 of 30 networks with three seeds in one size bin)"
 
-PLAIN = r"interference shown: plain composite (3 records with its parts, refitting needs 8)"
+PLAIN = r"interference shown: plain composite (2 records with its parts, refitting needs 8)"
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def read(outcome: Outcome) -> dict[str, object]:
 
 
 def test_networks_are_trained_and_the_scores_shown(nas: Nas, results: Path, finished: Finished) -> None:
-    outcome = fidelity(nas, results, "--networks", 2, "--seeds", 3)
+    outcome = fidelity(nas, results, "--gate", "--networks", 2, "--seeds", 3)
     assert outcome.code == 0, outcome.err
     trained = [line for line in outcome.err.splitlines() if line.startswith("[")]
     total = len(trained)
@@ -54,15 +54,15 @@ def test_networks_are_trained_and_the_scores_shown(nas: Nas, results: Path, fini
 
 
 def test_the_same_command_again_trains_nothing(nas: Nas, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = fidelity(nas, results, "--networks", 1, "--seeds", 2, "--json")
+    first = fidelity(nas, results, "--gate", "--networks", 1, "--seeds", 2, "--json")
     monkeypatch.setattr(TrainingEvaluator, "__call__", lambda *_: pytest.fail("trained again"))
-    again = fidelity(nas, results, "--networks", 1, "--seeds", 2, "--json")
+    again = fidelity(nas, results, "--gate", "--networks", 1, "--seeds", 2, "--json")
     assert read(again) == read(first)
     assert "0 to train" in again.err
 
 
 def test_json_holds_the_table_and_the_verdicts(nas: Nas, results: Path) -> None:
-    found = read(fidelity(nas, results, "--no-training", "--json"))
+    found = read(fidelity(nas, results, "--gate", "--no-training", "--json"))
     assert (found["study"], found["seeds"], found["in_bin"], found["sizes"]) == ("little", 3, 0, None)
     assert [rung["epochs"] for rung in found["fidelities"]] == [1, 2]
     assert {"name", "overall", "in_bin", "partial"} == set(found["scores"][0])
@@ -71,8 +71,9 @@ def test_json_holds_the_table_and_the_verdicts(nas: Nas, results: Path) -> None:
     assert found["composite"] == f"plain composite ({TRIALS} records with its parts, refitting needs 8)"
 
 
-def test_reading_trains_nothing_and_needs_no_torch(finished: Finished) -> None:
-    command = ["fidelity", *finished.where, "--no-training"]
+@pytest.mark.parametrize("gate", [(), ("--gate",)])
+def test_reading_trains_nothing_and_needs_no_torch(finished: Finished, gate: tuple[str, ...]) -> None:
+    command = ["fidelity", *finished.where, "--no-training", *gate]
     assert loaded(f"from nas.cli import run\nassert run({command!r}) == 0", "torch", "sklearn", "optuna") == {"optuna"}
 
 
@@ -90,20 +91,20 @@ def test_ctrl_c_leaves_one_line_and_130_and_the_rest_follows(
     with monkeypatch.context() as patched:
         patched.setattr(TrainingEvaluator, "__call__", interrupted)
         patched.setattr("nas.search.books.worker_id", lambda: "")
-        patched.setattr("nas.search.compare.is_gone", lambda _: False)
-        outcome = fidelity(nas, results, "--networks", 1, "--seeds", 4)
+        patched.setattr("nas.search.books.is_gone", lambda _: False)
+        outcome = fidelity(nas, results, "--gate", "--networks", 1, "--seeds", 4)
     assert (outcome.code, outcome.out) == (130, "")
-    last = outcome.err.splitlines()[-1]
-    assert last.startswith("stopped; 1 of ")
-    assert last.endswith(" trainings are in the study. The same command goes on from here.")
-    monkeypatch.setattr("nas.search.compare.is_gone", lambda _: True)
-    again = fidelity(nas, results, "--networks", 1, "--seeds", 4)
+    *_, announced, _, last = outcome.err.splitlines()
+    assert last == "stopped; what was trained is in the study. The same command goes on from here."
+    total = int(announced.split()[-3])
+    monkeypatch.setattr("nas.search.books.is_gone", lambda _: True)
+    again = fidelity(nas, results, "--gate", "--networks", 1, "--seeds", 4)
     assert again.code == 0
-    assert len([line for line in again.err.splitlines() if line.startswith("[")]) == int(last.split()[3]) - 1
+    assert len([line for line in again.err.splitlines() if line.startswith("[")]) == total - 1
 
 
 def test_a_study_that_is_too_small_says_so_and_reports_what_it_can(nas: Nas, results: Path) -> None:
-    outcome = fidelity(nas, results, "--seeds", 1)
+    outcome = fidelity(nas, results, "--gate", "--seeds", 1)
     assert outcome.code == 0
     first, second, *_ = outcome.err.splitlines()
     (count,) = re.findall(r"study little: (\d) of 30 networks in its fullest size bin", first)
@@ -118,7 +119,7 @@ def test_a_training_that_fails_ends_with_one_after_the_table(
         raise RuntimeError("no memory")
 
     monkeypatch.setattr(TrainingEvaluator, "__call__", fail)
-    outcome = fidelity(nas, results, "--networks", 1, "--seeds", 2)
+    outcome = fidelity(nas, results, "--gate", "--networks", 1, "--seeds", 2)
     assert outcome.code == 1
     assert "failed: RuntimeError: no memory" in outcome.err
     assert outcome.err.splitlines()[-1].endswith(" trainings are not done; see above")
@@ -131,6 +132,8 @@ def test_a_training_that_fails_ends_with_one_after_the_table(
         (["litle"], "unknown study 'litle'; did you mean 'little'?"),
         (["little", "--networks", "0"], "Invalid value for '--networks'"),
         (["little", "--seeds", "0"], "Invalid value for '--seeds'"),
+        (["little", "--budget", "an hour"], "--budget must be a time such as 1h, 30m or 90s, got 'an hour'"),
+        (["little", "--budget", "0s"], "--budget must be a time such as 1h, 30m or 90s, got '0s'"),
         (["little", "--networks", "some"], "Invalid value for '--networks'"),
         ([], "Missing argument 'STUDY'"),
         (["little", "--no-training", "--storage", "nonsense"], "storage: not a database URL"),
@@ -167,3 +170,51 @@ def test_a_front_that_is_asked_for_with_interference_is_decided_by_it(finished: 
     asked = nas("front", *finished.where, "--objectives", "val_accuracy,interference")
     assert f"{NOTHING}; here it decides, as it was asked for" in asked.out
     assert "report-only" not in nas("front", *finished.where, "--objectives", "val_accuracy,params").out
+
+
+@pytest.fixture(scope="module")
+def metered(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
+    """Give the results of a study whose networks were all trained once more, and what that printed."""
+    results = Path(shutil.copytree(finished.results, tmp_path_factory.mktemp("metered") / "results"))
+    return results, captured("fidelity", "little", "--results", results)
+
+
+def test_the_meter_trains_each_network_once_more_and_says_how_every_score_ranks(
+    metered: tuple[Path, Outcome], finished: Finished
+) -> None:
+    results, outcome = metered
+    assert outcome.code == 0, outcome.err
+    assert f"{TRIALS} networks, 1 seed each at the top rung: {TRIALS} to train" in outcome.err
+    for record in Finished(results, finished.outcome).open().records():
+        own = record.measurements[0].seed
+        assert sum(each.seed != own and each.fidelity.epochs == 2 for each in record.measurements) == 1
+    assert f"study little: {TRIALS} networks with a final accuracy in " in outcome.out
+    for words in ("Kendall's tau of each score", "Spearman's correlation of each score", "synflow", "mix", "params"):
+        assert words in outcome.out
+    assert "Kendall's tau of each rung with the final accuracy" in outcome.out
+    assert "lowest rung" in outcome.out.splitlines()[-1]
+
+
+def test_the_meter_goes_on_with_its_sample(metered: tuple[Path, Outcome], nas: Nas) -> None:
+    results, _ = metered
+    again = fidelity(nas, results)
+    assert f"{TRIALS} networks, 1 seed each at the top rung: 0 to train" in again.err
+    assert again.out == metered[1].out
+
+
+def test_the_meter_as_json_and_on_the_page(metered: tuple[Path, Outcome], nas: Nas) -> None:
+    results, _ = metered
+    found = read(fidelity(nas, results, "--no-training", "--json"))
+    assert (found["study"], found["networks"], found["promoted"]) == ("little", TRIALS, 0)
+    scores = {each["name"]: each for each in found["scores"]}
+    assert {"mix", "val_accuracy", "train_loss_ema", "naswot", "params", "depth"} <= set(scores)
+    assert {"value", "low", "high", "count"} == set(scores["mix"]["overall"]["kendall"])
+    assert [each["rung"] for each in found["rungs"]] == [0]
+    assert "Trust meter: how the proxy ranks" in (results / "little" / "front.html").read_text()
+
+
+def test_a_budget_ends_the_sample(nas: Nas, results: Path) -> None:
+    outcome = fidelity(nas, results, "--budget", "0.0001s")
+    assert outcome.code == 0, outcome.err
+    assert "0 networks, 1 seed each at the top rung: 0 to train" in outcome.err
+    assert "a rank correlation takes 5 networks" in outcome.out

@@ -80,10 +80,11 @@ def test_nothing_is_advised_without_networks_or_without_a_proxy() -> None:
     assert advice([], HIGH) == "one rung: every network is trained in full, there is no proxy to trust"
 
 
-def test_a_rung_is_judged_by_the_own_training_else_by_one_that_passed_through_it() -> None:
+def test_a_rung_is_judged_by_the_trainings_that_went_on_from_it_else_by_those_that_ended_there() -> None:
     epochs = tuple(Epoch(train_loss=1, seconds=1, val_accuracy=value) for value in (0.2, 0.3, None, 0.9))
     passed = measurement(0.9, HIGH).model_copy(update={"epochs": epochs})
-    assert rung_accuracy(record(measurement(0.5), passed), LOW) == 0.5
+    assert rung_accuracy(record(measurement(0.5), passed), LOW) == 0.2
+    assert rung_accuracy(record(measurement(0.5)), LOW) == 0.5
     assert rung_accuracy(record(measurement(0.5), passed), MIDDLE) == 0.3
     assert rung_accuracy(record(passed), Fidelity(epochs=3, resolution=8)) is None
     assert rung_accuracy(record(diverged()), LOW) is None

@@ -66,6 +66,15 @@ def make_record(space: SearchSpace) -> MakeRecord:
 
 
 @pytest.fixture(scope="session")
+def repeated(make_record: MakeRecord) -> tuple[TrialRecord, ...]:
+    """Give 60 trials: each third evaluated, and again from two more seeds, each fifth again from one alone."""
+    return tuple(
+        _again(make_record(number, rungs=1 if number % 3 else 3), (number % 3 == 0) + (number % 5 == 0))
+        for number in range(60)
+    )
+
+
+@pytest.fixture(scope="session")
 def make_view(space: SearchSpace) -> MakeView:
     """Build the view of a study from its records; what else is given overrides its configuration."""
 
@@ -108,6 +117,20 @@ def records(make_record: MakeRecord) -> tuple[TrialRecord, ...]:
 def view(make_view: MakeView, records: Sequence[TrialRecord]) -> StudyView:
     """Give the view of the 40 trials."""
     return make_view(records)
+
+
+def _again(record: TrialRecord, further: int) -> TrialRecord:
+    """Return a record with some further trainings at the top rung, and zero-cost scores at the lowest."""
+    rng = random.Random(1_000 + record.number)
+    lowest, *rest = record.measurements
+    accuracy = (rest or [lowest])[-1].metrics["val_accuracy"]
+    scores = {"synflow": 10 * accuracy + rng.gauss(0, 1), "swap": rng.uniform(1e3, 1e5), "train_loss_ema": -accuracy}
+    lowest = lowest.model_copy(update={"metrics": FrozenMap({**lowest.metrics, **scores})})
+    more = []
+    for seed in range(further):
+        metrics = {**(rest or [lowest])[-1].metrics, "val_accuracy": min(1.0, max(0.0, accuracy + rng.gauss(0, 0.01)))}
+        more.append(lowest.model_copy(update={"fidelity": RUNGS[-1], "seed": 2 + seed, "metrics": FrozenMap(metrics)}))
+    return record.model_copy(update={"measurements": (lowest, *rest, *more)})
 
 
 def _member(space: SearchSpace, rng: random.Random) -> tuple[Any, Any, Any]:

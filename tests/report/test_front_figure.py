@@ -129,6 +129,7 @@ def test_hover_tells_everything_of_a_trial(view: StudyView) -> None:
         f"<b>trial 1  {front.record.arch_id}</b>",
         "on the front",
         "40 epochs, 8 px",
+        "not confirmed: 1 of 3 seeds",
         "",
         f"validation accuracy: {100 * front.y:.1f} %",
         f"parameters: {cost.params:,} ({cost.params / 150:.0f} % of the cap)",

@@ -51,15 +51,19 @@ def test_the_table_holds_the_front(view: StudyView) -> None:
     first = view.front[0]
     assert table[0][1] == first.arch_id
     assert table[0][2] == f"{100 * first.metrics['val_accuracy']:.1f}"
-    assert table[0][3] == f"{first.cost.params:,}"
+    assert table[0][3:6] == ["1 of 3", "\N{EN DASH}", ""]
+    assert table[0][6] == f"{first.cost.params:,}"
     assert table[0][-1].startswith("stem w")
 
 
 def test_other_objectives_get_columns(make_view: MakeView, records: Sequence[TrialRecord]) -> None:
     page = front_html(make_view(records, objectives=("val_loss", "peak_activation_bytes")))
     titles = re.findall(r"<th [^>]*>(.*?)</th>", page)
-    assert titles[2:-1] == [
+    assert titles[2 : titles.index("architecture")] == [
         "val. accuracy (%)",
+        "seeds",
+        "\N{PLUS-MINUS SIGN} (%)",
+        "tied with",
         "parameters",
         "MACs",
         "interference",
@@ -121,13 +125,13 @@ def test_hostile_names_are_text(make_view: MakeView, records: Sequence[TrialReco
     assert "<img" not in page
     assert "<script>alert" not in page
     assert page.count("<script") == page.count("</script>") == 3
-    assert page.count("&lt;img src=x onerror=alert(2)&gt;&amp;amp;") == 5
+    assert page.count("&lt;img src=x onerror=alert(2)&gt;&amp;amp;") == 6
 
 
 def test_nothing_ends_the_json_of_the_figure(view: StudyView) -> None:
     text = re.findall(r'<script type="application/json" id="figure">(.*?)</script>', front_html(view))[0]
     assert not set("<>") & set(text)
-    assert set(json.loads(text)) == {"data", "layout", "templates", "full_range"}
+    assert set(json.loads(text)) == {"data", "layout", "templates", "full_range", "more"}
 
 
 def test_nothing_is_loaded_from_elsewhere(view: StudyView) -> None:

@@ -14,6 +14,7 @@ from nas.architecture import Architecture, Stage
 from nas.blocks import Block
 from nas.records import TrialRecord
 from nas.report.front_page import write_front_page
+from nas.report.trust_section import Curve
 from nas.view import StudyView
 
 MakeView = Callable[..., StudyView]
@@ -48,9 +49,11 @@ def open_page(browser: Any, tmp_path: Path) -> Iterator[Open]:
     context = browser.new_context()
     faults: list[str] = []
 
-    def open_it(view: StudyView, *, notes: Sequence[str] = (), width: int = 1280, height: int = 800) -> Any:
+    def open_it(
+        view: StudyView, *, notes: Sequence[str] = (), curve: Curve = (), width: int = 1280, height: int = 800
+    ) -> Any:
         path = tmp_path / "front.html"
-        write_front_page(path, view, notes=notes)
+        write_front_page(path, view, notes=notes, curve=curve)
         page = context.new_page()
         page.set_viewport_size({"width": width, "height": height})
         page.on("dialog", lambda dialog: (faults.append(f"dialog {dialog.message}"), dialog.dismiss()))
@@ -91,7 +94,7 @@ def _overflows(page: Any) -> bool:
 def test_it_draws_every_measured_trial(open_page: Open, view: StudyView) -> None:
     page = open_page(view)
     assert page.locator(POINTS).count() == sum(record.best_fidelity is not None for record in view.records)
-    assert page.locator("tbody tr").count() == len(view.front)
+    assert page.locator("section").first.locator("tbody tr").count() == len(view.front)
     assert "interference" in page.locator("#plot .infolayer .cbcoloraxis").text_content()
     assert page.locator("#plot .annotation-text").text_content() == "cap 15k"
 
@@ -166,3 +169,29 @@ def test_a_study_without_a_measurement_is_a_whole_page(
     page = open_page(make_view(records))
     assert page.locator(".note").text_content().startswith("Nothing to show: ")
     assert page.locator("script, #plot").count() == 0
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 800)])
+def test_the_trust_meter_and_the_hours_are_drawn_and_fit(
+    open_page: Open, make_view: MakeView, repeated: Sequence[TrialRecord], width: int, height: int
+) -> None:
+    page = open_page(make_view(repeated), width=width, height=height, curve=[(0.1, 0.2), (0.4, 0.5)])
+    for name in ("trust", "mix", "hours"):
+        page.wait_for_selector(f"#{name} .main-svg", state="attached")
+        box = page.locator(f"#{name} .main-svg").first.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+    assert page.locator("#trust .scatterlayer .trace").count() == 3
+    assert page.locator("#trust .errorbars").count() == 3
+    assert page.locator("#plot .errorbars path.yerror").count() > 0
+    assert not _overflows(page)
+
+
+def test_the_meter_follows_the_colours_of_the_screen(
+    open_page: Open, make_view: MakeView, repeated: Sequence[TrialRecord]
+) -> None:
+    from playwright.sync_api import expect
+
+    page = open_page(make_view(repeated))
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator("#trust .main-svg").first).to_have_css("background-color", "rgb(20, 23, 26)")
