@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.cli.output import count, quantity
+from nas.effort import stage_efforts
 from nas.records import Candidate, Fidelity, Measurement, Status, StudyConfig
 from nas.search.loop import EpochDone, Event, Exhausted, Finished, Started
 from nas.search.study import Study
@@ -44,13 +45,11 @@ class Display:
     def __init__(self, study: Study, workers: int = 1) -> None:
         self.study = study
         self.exhausted = ""
-        self.trainings = 0
-        """How many ended since the display began."""
         self._workers = workers
         self._view: StudyView = study.view()
         self._seen = _ended(self._view)
         self._started = time.monotonic()
-        self._work_before = _work_done(self._view)
+        self._effort_before = _effort_done(self._view)
         self._current = "starting"
         self._speed = 0.0
         self._console = Console(stderr=True)
@@ -101,7 +100,6 @@ class Display:
         self._console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def _report(self, what: str, came_to: str) -> None:
-        self.trainings += 1
         if not self._console.is_terminal:
             view = self._view
             done = f"[{len(view.records)}/{self.study.n_trials}]"
@@ -128,12 +126,12 @@ class Display:
         return f"best {name} {quantity(name, self._view.metrics(best).get(name))} (trial {best.number})"
 
     def _time_left(self) -> str:
-        """Estimate from the work that is left and the pace since the display began."""
-        done = _work_done(self._view)
-        since = done - self._work_before
+        """Estimate from the effort that is left and the pace since the display began."""
+        done = _effort_done(self._view)
+        since = done - self._effort_before
         if since <= 0:
             return "time left unknown"
-        left = max(0.0, _work(self._view.config, self.study.n_trials) - done)
+        left = max(0.0, _effort(self._view.config, self.study.n_trials) - done)
         seconds = left * (time.monotonic() - self._started) / since
         return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"
 
@@ -155,27 +153,18 @@ def _own_seed(config: StudyConfig, candidate: Candidate) -> int:
     return derive_seed(config.seed, candidate.number, "train")
 
 
-def _work_done(view: StudyView) -> float:
-    """Return the work of all trainings, in epochs of the top rung's images."""
-    top, work = view.config.fidelities[-1], 0.0
-    for record in view.records:
-        for each in record.measurements:
-            work += (len(each.epochs) - each.continued_from) * _share(each.fidelity, top)
-    return work
+def _effort_done(view: StudyView) -> float:
+    """Return the effort of all trainings, without the stages that each was spared by going on from a checkpoint."""
+    rungs = view.config.fidelities
+    stages = list(zip(rungs, stage_efforts(rungs), strict=True))
+    made = (each for record in view.records for each in record.measurements)
+    return sum(
+        effort for each in made for rung, effort in stages if each.continued_from < rung.epochs <= each.fidelity.epochs
+    )
 
 
-def _work(config: StudyConfig, n_trials: int) -> float:
-    """Return the work that a study will have been: each rung goes on from the one below, and keeps its share of trials.
-
-    The networks that are trained again go through the whole ladder, their own training aside.
-    """
-    top, share, one, all_trials, before = config.fidelities[-1], 1.0, 0.0, 0.0, 0
-    for rung in config.fidelities:
-        step = (rung.epochs - before) * _share(rung, top)
-        one, all_trials, share, before = one + step, all_trials + share * step, share / config.reduction, rung.epochs
-    return n_trials * all_trials + config.finalists * (config.finalist_seeds - 1) * one
-
-
-def _share(fidelity: Fidelity, top: Fidelity) -> float:
-    """Return the images and pixels of an epoch, as a share of the top rung's."""
-    return fidelity.train_fraction / top.train_fraction * (fidelity.resolution / top.resolution) ** 2
+def _effort(config: StudyConfig, n_trials: int) -> float:
+    """Return the effort that a study will have been, its finalists' further trainings included."""
+    stages = stage_efforts(config.fidelities)
+    search = sum(effort / float(config.reduction) ** rung for rung, effort in enumerate(stages))
+    return n_trials * search + config.finalists * (config.finalist_seeds - 1) * sum(stages)

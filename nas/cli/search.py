@@ -9,15 +9,18 @@ from nas.blocks.own import is_code_allowed
 from nas.cli.output import count, print_front, print_json
 from nas.cli.progress import Display
 from nas.errors import NasError
+from nas.records import Fidelity
 from nas.report.front_page import write_front_page
 from nas.report.quantities import plural
 from nas.report.tables import rows
+from nas.search.curve import curve
 from nas.search.request import SearchRequest
 from nas.search.setup import Prepared, prepare
 from nas.search.storage import shown
-from nas.search.worker import complete
+from nas.search.worker import complete, is_complete
 from nas.search.workers import Crew, Ended, posts
 from nas.training.plan import describe
+from nas.training.recipe import effort_shares
 
 LEAST_LOOK_SECONDS = 0.5
 LOOKS_SHARE = 0.02
@@ -28,20 +31,22 @@ def search_command(request: SearchRequest, *, as_json: bool) -> None:
     """Run a search to its end, or to Ctrl-C; either way the study is whole."""
     study = None
     try:
-        prepared = prepare(request, _say if sys.stderr.isatty() else lambda _: None)
+        prepared = prepare(request, _say)
         study = prepared.study
         _say_plan(prepared)
         plan = prepared.evaluator.plan
         with Display(study, plan.workers) as display:
-            if plan.workers == 1:
+            if is_complete(study):
+                display.say(f"study {study.name}: nothing is left to train")
+            elif plan.workers == 1:
                 studies = prepared.studies(plan.trials_per_device)
-                complete(studies, prepared.evaluator, prepared.accept, display, device=plan.device)
+                complete(studies, prepared.evaluator, prepared.accept, display)
             else:
                 _lead(prepared, request, display)
         if display.exhausted:
             _say(f"ended early: {display.exhausted}")
-        if not display.trainings:
-            _say(f"study {study.name}: nothing was left to train")
+        if study.max_hours is not None and study.hours() >= study.max_hours:
+            _say(f"ended: the study's {study.max_hours:g} hours are used; a higher --max-hours goes on")
         _present(prepared, request, as_json=as_json)
     except KeyboardInterrupt:
         done = sum(1 for record in study.records() if record.measurements) if study else 0
@@ -79,7 +84,7 @@ def _command(prepared: Prepared, request: SearchRequest) -> list[str]:
 
 def _present(prepared: Prepared, request: SearchRequest, *, as_json: bool) -> None:
     view = prepared.study.view()
-    write_front_page(prepared.folder.front_page, view, notes=view.trust_lines)
+    write_front_page(prepared.folder.front_page, view, notes=view.trust_lines, curve=curve(prepared.study, view))
     if as_json:
         print_json(rows([*view.front, *view.references], view))
         return
@@ -122,11 +127,24 @@ def _say_plan(prepared: Prepared) -> None:
     done = len(prepared.study.records())
     name = f"study {config.name}"
     verb = f"new {name}" if prepared.choice else f"going on with {name} at trial {done}"
-    rungs = " -> ".join(f"{rung.epochs} epochs" for rung in config.fidelities)
-    _say(f"{verb}: {prepared.study.n_trials} trials, {rungs}, objectives {', '.join(config.objectives)}")
+    lowest = effort_shares(config.fidelities, config.reduction)[0]
+    _say(f"{verb}: {prepared.study.n_trials} trials, objectives {', '.join(config.objectives)}")
+    _say(
+        f"rungs: {' -> '.join(map(_rung, config.fidelities))}; one in {config.reduction} goes on, "
+        f"so that the lowest takes {lowest:.0%} of the search"
+    )
     if config.finalists:
         _say(f"then {plural(config.finalists, 'finalist')} again, from {plural(config.finalist_seeds, 'seed')} in all")
+    if prepared.choice is not None:
+        _say(f"expected: {prepared.estimate.words}")
+    if (hours := prepared.study.max_hours) is not None:
+        _say(f"it ends after {hours:g} hours, of which {prepared.study.hours():.2f} are used")
     if plan.workers > 1:
         _say(
             f"{plan.workers} workers: which trial learns of which depends on their timing; --workers 1 is reproducible"
         )
+
+
+def _rung(fidelity: Fidelity) -> str:
+    part = f" of {fidelity.train_fraction:.0%} of the images" if fidelity.train_fraction < 1 else ""
+    return f"{plural(fidelity.epochs, 'epoch')} at {fidelity.resolution} px{part}"

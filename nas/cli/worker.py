@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from nas.cli.progress import outcome, trained
+from nas.cli.read import open_study
 from nas.search.loop import Event, Exhausted, Finished
 from nas.search.request import SearchRequest
 from nas.search.setup import join
@@ -17,11 +18,12 @@ def worker_command(request: SearchRequest, *, with_parent: bool) -> None:
     """Work on a study that exists; a line for each training that ends."""
     if with_parent:
         end_with_parent()
+    open_study(request.name, request.results, request.storage)  # a wrong name is told with the names there are
     try:
-        worker = join(request)
+        worker = join(request, _say)
         plan = worker.evaluator.plan
         _say(f"working on study {request.name}: {describe(plan)}")
-        complete(worker.studies(plan.trials_per_device), worker.evaluator, worker.accept, _tell, device=plan.device)
+        complete(worker.studies(plan.trials_per_device), worker.evaluator, worker.accept, _tell)
         _say(f"study {request.name}: nothing is left to do for this worker")
     except KeyboardInterrupt:
         _say("stopped. The same command goes on from here.")

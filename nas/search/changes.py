@@ -6,11 +6,13 @@ from nas.budget import parse_count
 from nas.data.images import Dataset
 from nas.data.spec import DataSpec
 from nas.errors import StudyError
+from nas.records import Fidelity
 from nas.search.request import SearchRequest
 from nas.search.study import Study
 from nas.space import SearchSpace, Target
 from nas.space_file import load_space, parse_space
 from nas.training.plan_options import parse_plan
+from nas.training.recipe import parse_rungs
 
 FREE = {"workers", "trials_per_device"}
 """Of the plan: how many train at once changes no result."""
@@ -35,7 +37,9 @@ def refuse_changes(request: SearchRequest, study: Study) -> None:
         "suppress-to": request.suppress_to,
     }
     top, suppression = config.fidelities[-1], config.recipe.suppression
-    has = {
+    if request.rungs is not None:
+        asked["rungs"] = parse_rungs(request.rungs, top.resolution, top.train_fraction)
+    has: dict[str, object] = {
         "space": config.space_text,
         "cap": config.budget.params,
         "seed": config.seed,
@@ -43,6 +47,7 @@ def refuse_changes(request: SearchRequest, study: Study) -> None:
         "epochs": top.epochs,
         "train-fraction": top.train_fraction,
         "resolution": top.resolution,
+        "rungs": config.fidelities,
         "finalists": config.finalists,
         "finalist-seeds": config.finalist_seeds,
         "sampler": config.sampler,
@@ -104,4 +109,6 @@ def _in_words(target: Target) -> str:
 def _shown(value: object) -> str:
     if value is None:
         return "none"
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, Fidelity):
+        return f"{value.epochs}@{value.resolution}x{value.train_fraction:g}"
+    return ",".join(map(_shown, value)) if isinstance(value, tuple) else str(value)

@@ -15,7 +15,7 @@ from nas import pareto
 from nas.architecture import Architecture
 from nas.feasibility import genotype_cost
 from nas.records import Candidate, Measurement, StudyConfig
-from nas.search.books import Books, Job
+from nas.search.books import Books, Job, lost
 from nas.search.history import History
 from nas.search.ledger import CANDIDATE, MEASUREMENT, PROMOTES, SEED, Kind, StoredTrial
 from nas.search.promotion import ACCURACY_LIKE, Standing, next_promotion, next_replicate
@@ -61,22 +61,22 @@ class Claims:
         standing = self._standing()
         return self._promote(standing) or self._replicate(standing) or self._propose(standing, accept, n_trials)
 
+    def is_left(self, n_trials: int) -> bool:
+        """Return whether there is a promotion, a replicate or a new candidate to start."""
+        standing = self._standing()
+        again = next_promotion(standing) is not None or next_replicate(standing, self._replicated) is not None
+        return again or len(self._history.records) < n_trials
+
     def values(self, job: Job, measurement: Measurement) -> list[float]:
         """Return what Optuna is told of a finished job."""
         return stored_values(job.candidate, measurement, self._objectives)
 
     def _adopt(self) -> Job | None:
         """Take over a trial whose process is gone: same number, same seed, same result."""
-        for books in (self._rungs, self._candidates):
-            for trial in books.lost():
-                job = self._job_of(trial)
-                if trial.measurement is not None:  # killed after the result was written, before Optuna was told
-                    books.finish(job, trial.measurement, self.values(job, trial.measurement))
-                elif trial.error:
-                    books.fail(job, trial.error)
-                else:
-                    books.take_over(trial)
-                    return job
+        for books, trials in ((self._rungs, self._history.promotions), (self._candidates, self._history.candidates)):
+            for trial in lost(trials)[:1]:
+                books.take_over(trial)
+                return self._job_of(trial)
         return None
 
     def _promote(self, standing: Standing) -> Job | None:
@@ -84,9 +84,12 @@ class Claims:
         return None if chosen is None else self._train_again("promotion", *chosen)
 
     def _replicate(self, standing: Standing) -> Job | None:
-        replicated = {each.promotes[0] for each in self._history.promotions if each.kind == "replicate" and each.counts}
-        number = next_replicate(standing, replicated)
+        number = next_replicate(standing, self._replicated)
         return None if number is None else self._train_again("replicate", number, 0)
+
+    @property
+    def _replicated(self) -> set[int]:
+        return {each.promotes[0] for each in self._history.promotions if each.kind == "replicate" and each.counts}
 
     def _propose(self, standing: Standing, accept: Callable[[Architecture], object], n_trials: int) -> Job | None:
         history, number = self._history, len(self._history.candidates)

@@ -24,11 +24,10 @@ from nas.space import SearchSpace
 from nas.space_file import load_space
 from nas.training.plan import PlanChoice
 from nas.training.plan_options import PlanOverrides, parse_device, parse_plan
-from nas.training.recipe import default_recipe, rungs
+from nas.training.recipe import default_recipe, parse_rungs, reduction_for, rungs
 
 DEFAULT_TRIALS = 48
 DEFAULT_EPOCHS = 6
-DEFAULT_REDUCTION = 2
 DEFAULT_FINALISTS = 5
 DEFAULT_FINALIST_SEEDS = 3
 MEASURED_MEMBERS = 3
@@ -83,8 +82,12 @@ class Draft:
 
     def fidelities(self, data: Dataset) -> tuple[Fidelity, ...]:
         """Return the ladder."""
-        fraction = self.request.train_fraction or min(1.0, PROXY_IMAGES / len(data.train))
-        return rungs(self.request.epochs or DEFAULT_EPOCHS, data.resolution, round(fraction, 4))
+        request = self.request
+        fraction = round(request.train_fraction or min(1.0, PROXY_IMAGES / len(data.train)), 4)
+        if request.rungs is not None:
+            return parse_rungs(request.rungs, data.resolution, fraction)
+        steps = max(1, int(fraction * len(data.train)) // self.recipe(data).batch_size)
+        return rungs(request.epochs or DEFAULT_EPOCHS, data.resolution, fraction, steps_an_epoch=steps)
 
     def recipe(self, data: Dataset) -> Recipe:
         """Return how networks are trained."""
@@ -109,6 +112,7 @@ class Draft:
 
     def config(self, data: Dataset, choice: PlanChoice) -> StudyConfig:
         """Return what the study will keep."""
+        fidelities = self.fidelities(data)
         return StudyConfig(
             name=self.request.name,
             space_name=self.space.name,
@@ -119,8 +123,8 @@ class Draft:
             data_fingerprint=data.fingerprint,
             validation_fraction=DEFAULT_VALIDATION_FRACTION,
             objectives=self.objectives,
-            fidelities=self.fidelities(data),
-            reduction=DEFAULT_REDUCTION,
+            fidelities=fidelities,
+            reduction=reduction_for(fidelities),
             finalists=DEFAULT_FINALISTS if self.request.finalists is None else self.request.finalists,
             finalist_seeds=self.request.finalist_seeds or DEFAULT_FINALIST_SEEDS,
             recipe=self.recipe(data).model_copy(update={"batch_size": choice.batch_size}),

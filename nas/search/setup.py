@@ -19,11 +19,13 @@ from nas.records import Plan
 from nas.results import StudyFolder
 from nas.search.changes import FREE, refuse_changes, refuse_other_images, refuse_other_target
 from nas.search.draft import DEFAULT_TRIALS, DEFAULT_VALIDATION_FRACTION, Draft, plan_overrides
+from nas.search.estimate import SearchEstimate, estimate
 from nas.search.evaluator import TrainingEvaluator
 from nas.search.request import SearchRequest
 from nas.search.storage import open_storage, sqlite_path, sqlite_url
 from nas.search.study import Study, study_names
 from nas.search.workers import check_workers
+from nas.training.checkpoint import Checkpoints
 from nas.training.plan import PlanChoice, choose_plan
 from nas.training.plan_options import parse_device
 
@@ -46,13 +48,22 @@ class Prepared:
         """What the space and the cap mean."""
         return preflight(self.study.space, self.study.config.budget, seed=self.study.config.seed)
 
+    @cached_property
+    def estimate(self) -> SearchEstimate:
+        """What the study costs from its start."""
+        data = self.evaluator.data
+        sizes = {"train_images": len(data.train), "validation_images": len(data.validation)}
+        return estimate(self.study.config, self.study.n_trials, _task(data), **sizes)
+
     def accept(self, architecture: Architecture) -> None:
         """Let fvcore count an architecture on the target; AuditError when it is over the cap or counted wrongly."""
         audit(architecture, self.study.config.target.task, self.study.config.budget)
 
     def studies(self, count: int) -> tuple[Study, ...]:
-        """Return so many objects of the study, each with a connection of its own, for as many threads."""
-        return self.study, *(Study.open(open_storage(self.url), self.study.name) for _ in range(count - 1))
+        """Return an object of the study for each of so many threads; several have connections of their own."""
+        if count == 1:
+            return (self.study,)
+        return tuple(Study.open(open_storage(self.url), self.study.name) for _ in range(count))
 
 
 def prepare(request: SearchRequest, tell: Callable[[str], None] = lambda _: None) -> Prepared:
@@ -84,7 +95,8 @@ def join(request: SearchRequest, tell: Callable[[str], None] = lambda _: None) -
         raise InputError(f"--device {device}: study {study.name!r} is trained on {plan.device}")
     torch.set_num_threads(plan.threads)
     data = _same_data(request, study, tell)
-    return _prepared(study, data, plan.model_copy(update={"device": device, "trials_per_device": trials}), folder, url)
+    mine = plan.model_copy(update={"device": device, "trials_per_device": trials})
+    return Prepared(study, _evaluator(study, data, mine, folder, tell), folder, url)
 
 
 def _check_name(name: str) -> None:
@@ -110,16 +122,17 @@ def _create(request: SearchRequest, url: str, folder: StudyFolder, tell: Callabl
     tell("measuring how training runs fastest here")
     choice = choose_plan(
         members,
-        Task(num_classes=data.num_classes, in_channels=data.in_channels, resolution=data.resolution),
+        _task(data),
         draft.recipe(data),
         device=draft.device,
         overrides=draft.overrides,
         images=draft.images(data),
     )
     config = draft.config(data, choice)
-    study = Study.create(open_storage(url, create=True), config, request.trials or DEFAULT_TRIALS)
+    trials = request.trials or DEFAULT_TRIALS
+    study = Study.create(open_storage(url, create=True), config, trials, request.max_hours)
     folder.write(config)
-    return _prepared(study, data, config.plan, folder, url, choice)
+    return Prepared(study, _evaluator(study, data, config.plan, folder, tell), folder, url, choice)
 
 
 def _resume(request: SearchRequest, url: str, folder: StudyFolder, tell: Callable[[str], None]) -> Prepared:
@@ -129,18 +142,27 @@ def _resume(request: SearchRequest, url: str, folder: StudyFolder, tell: Callabl
     data = _same_data(request, study, tell)
     refuse_other_target(request, study, data)
     parse_device(config.plan.device, torch.cuda.device_count())
-    if request.trials is not None:
-        study.extend(request.trials)
+    study.extend(request.trials, request.max_hours)
     folder.prepare()
     folder.write(config)
     now = {name: value for name, value in plan_overrides(request).decided.items() if name in FREE}
-    return _prepared(study, data, config.plan.model_copy(update=now), folder, url)
+    evaluator = _evaluator(study, data, config.plan.model_copy(update=now), folder, tell)
+    return Prepared(study, evaluator, folder, url)
 
 
-def _prepared(
-    study: Study, data: Dataset, plan: Plan, folder: StudyFolder, url: str, choice: PlanChoice | None = None
-) -> Prepared:
-    return Prepared(study, TrainingEvaluator(data, study.config.recipe, plan), folder, url, choice)
+def _evaluator(
+    study: Study, data: Dataset, plan: Plan, folder: StudyFolder, tell: Callable[[str], None]
+) -> TrainingEvaluator:
+    config = study.config
+    return TrainingEvaluator(
+        data,
+        config.recipe,
+        plan,
+        ladder=config.fidelities,
+        checkpoints=Checkpoints(folder.path / "checkpoints", tell),
+        pace=config.pace,
+        tell=tell,
+    )
 
 
 def _same_data(request: SearchRequest, study: Study, tell: Callable[[str], None]) -> Dataset:
@@ -149,6 +171,10 @@ def _same_data(request: SearchRequest, study: Study, tell: Callable[[str], None]
     data = _load(spec, request, study.config.seed, study.config.fidelities[-1].resolution, tell)
     refuse_other_images(study, spec, data)
     return data
+
+
+def _task(data: Dataset) -> Task:
+    return Task(num_classes=data.num_classes, in_channels=data.in_channels, resolution=data.resolution)
 
 
 def _load(

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Self
 
 import optuna
@@ -30,7 +31,7 @@ from nas.records import SCHEMA_VERSION, Fidelity, Measurement, ReferenceRecord, 
 from nas.search.books import Books, Job
 from nas.search.claims import Claims
 from nas.search.history import History
-from nas.search.ledger import RUNG, SEED, WORKER, Ledger, StoredTrial
+from nas.search.ledger import RUNG, SEED, WORKER, Ledger, StoredTrial, read_trials
 from nas.search.lock import exclusive
 from nas.search.worker_id import is_gone
 from nas.space import SearchSpace
@@ -54,9 +55,8 @@ class Study:
         self.space: SearchSpace = replace(space, target=config.target)
         self._main, self._rungs, self._storage = main, rungs, storage
         self._candidates, self._promotions = Books(main, storage), Books(rungs, storage)
-        self._references = Ledger(storage, config.name + REFERENCES_SUFFIX)
-        repeats = Ledger(storage, config.name + FIDELITY_SUFFIX)
-        self._history = History(config, self._candidates.ledger, self._promotions.ledger, repeats)
+        names = (config.name + suffix for suffix in ("", RUNGS_SUFFIX, FIDELITY_SUFFIX))
+        self._history = History(config, Ledger(storage, *names))
         self._claims = Claims(config, self.space, self._candidates, self._promotions, self._history)
 
     @classmethod
@@ -95,13 +95,12 @@ class Study:
     @property
     def n_trials(self) -> int:
         """How many trials the study is to have in all."""
-        return int(self._main.user_attrs[BUDGET])
+        return self._limits()[0]
 
     @property
     def max_hours(self) -> float | None:
         """In how many hours the study is to end, whatever the number of workers; None leaves it the time it takes."""
-        hours = self._main.user_attrs.get(HOURS)
-        return None if hours is None else float(hours)
+        return self._limits()[1]
 
     def extend(self, n_trials: int | None = None, max_hours: float | None = None) -> None:
         """Set how many trials, and hours, the study is to have; trials never shrink below what it has."""
@@ -118,7 +117,7 @@ class Study:
     def references(self) -> tuple[ReferenceRecord, ...]:
         """Return what is known of the references that were compared with the study."""
         trials: dict[tuple[str, str], list[StoredTrial]] = defaultdict(list)
-        for trial in self._references.trials():
+        for trial in read_trials(self._storage, self.name + REFERENCES_SUFFIX):
             if trial.measurement is not None or trial.error:
                 trials[trial.reference.key].append(trial)
         return tuple(map(_reference_record, trials.values()))
@@ -129,9 +128,14 @@ class Study:
 
     @property
     def is_busy(self) -> bool:
-        """Whether any trial of the search is running, here or elsewhere."""
-        self._history.follow()
+        """Whether any trial of the search was running when the database was last read; `claim` does, under the lock."""
         return self._history.is_busy
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing of the search is running, and nothing is left to start but for a lack of hours."""
+        self._history.follow()
+        return not self._history.is_busy and not self._claims.is_left(self.n_trials)
 
     def intervals(self) -> list[Interval]:
         """Return when trainings of its candidates ran, start and end in UTC; one that runs ends now.
@@ -163,7 +167,9 @@ class Study:
         ExhaustedError when the space holds nothing new.
         """
         with exclusive(self._storage, self.name):
-            return self._claims.next_job(accept, n_trials=self.n_trials, is_over=self._is_over)
+            n_trials, max_hours = self._limits()
+            is_over = partial(self._is_over, max_hours)
+            return self._claims.next_job(accept, n_trials=n_trials, is_over=is_over)
 
     def finish(self, job: Job, measurement: Measurement) -> None:
         """Write the measurement of a job."""
@@ -180,8 +186,12 @@ class Study:
     def _books(self, job: Job) -> Books:
         return self._candidates if job.kind == "candidate" else self._promotions
 
-    def _is_over(self) -> bool:
-        max_hours = self.max_hours
+    def _limits(self) -> tuple[int, float | None]:
+        known = self._storage.get_study_user_attrs(self._main._study_id)
+        hours = known.get(HOURS)
+        return int(known[BUDGET]), None if hours is None else float(hours)
+
+    def _is_over(self, max_hours: float | None) -> bool:
         return max_hours is not None and busy_hours(self._intervals()) >= max_hours
 
     def _intervals(self) -> list[Interval]:

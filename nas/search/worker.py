@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, nullcontext
-
-import torch
+from statistics import fmean
 
 from nas.architecture import Architecture
+from nas.search.confirm import confirm, confirmation
 from nas.search.evaluator import Evaluator
 from nas.search.loop import Event, run
 from nas.search.study import Study
+
+MOST_KEPT = 0.25
+"""Share of a study's hours that may be kept for its finalists."""
 
 
 def complete(
@@ -20,16 +23,14 @@ def complete(
     evaluate: Evaluator,
     accept: Callable[[Architecture], object],
     on_event: Callable[[Event], None] = lambda _: None,
-    *,
-    device: str = "cpu",
 ) -> None:
     """Work on a study until nothing is left: in this thread or, given several objects of it, in one thread for each.
 
-    The threads share the device, each with a CUDA stream of its own, and `on_event`, one call at a time. The first
-    that fails, or Ctrl-C, ends all of them after the epoch they are in; their jobs are left to the next process.
+    The threads share the evaluator, and so its device, and call `on_event` one at a time. The first that fails, or
+    Ctrl-C, ends all of them after the epoch they are in; their jobs are left to the next process.
     """
     if len(studies) == 1:
-        _complete(studies[0], evaluate, accept, on_event)
+        _complete(studies[0], evaluate, accept, on_event, lambda: False)
         return
     stopped, one_at_a_time = threading.Event(), threading.Lock()
 
@@ -39,25 +40,55 @@ def complete(
         with one_at_a_time:
             on_event(event)
 
-    def work(study: Study) -> None:
-        with _stream(device):
-            _complete(study, evaluate, accept, hear)
-
     with ThreadPoolExecutor(len(studies)) as pool:
         try:
-            done, _ = wait([pool.submit(work, study) for study in studies], return_when=FIRST_EXCEPTION)
+            jobs = [pool.submit(_complete, study, evaluate, accept, hear, stopped.is_set) for study in studies]
+            done, _ = wait(jobs, return_when=FIRST_EXCEPTION)
         finally:
             stopped.set()
     for each in done:
         each.result()
 
 
+def is_complete(study: Study) -> bool:
+    """Return whether nothing is left to train of a study, hours or none."""
+    config = study.config
+    return study.is_done and not (
+        config.finalists and confirmation(study, config.finalists, config.finalist_seeds).left()
+    )
+
+
 def _complete(
-    study: Study, evaluate: Evaluator, accept: Callable[[Architecture], object], on_event: Callable[[Event], None]
+    study: Study,
+    evaluate: Evaluator,
+    accept: Callable[[Architecture], object],
+    on_event: Callable[[Event], None],
+    is_stopped: Callable[[], bool],
 ) -> None:
-    run(study, evaluate, accept, on_event)
+    config = study.config
+    run(study, evaluate, accept, on_event, is_over=lambda: is_stopped() or _hours_left(study) <= _hours_kept(study))
+    if config.finalists:
+        confirm(
+            study,
+            evaluate,
+            accept,
+            on_event,
+            top=config.finalists,
+            seeds=config.finalist_seeds,
+            time_is_up=lambda: is_stopped() or _hours_left(study) <= 0,
+        )
 
 
-def _stream(device: str) -> AbstractContextManager[object]:
-    """Return what gives a thread its own queue of work on a GPU, so that kernels of several trainings overlap."""
-    return torch.cuda.stream(torch.cuda.Stream(device)) if device.startswith("cuda") else nullcontext()
+def _hours_left(study: Study) -> float:
+    return math.inf if study.max_hours is None else study.max_hours - study.hours()
+
+
+def _hours_kept(study: Study) -> float:
+    """Return the hours that the search leaves to its finalists: what their trainings will take, but a part at most."""
+    if study.max_hours is None:
+        return 0.0
+    config = study.config
+    reached = [each.own for each in study.records() if len(each.own) == len(config.fidelities)]
+    longest = fmean(sum(made.train_seconds for made in own) for own in reached) / 3600 if reached else 0.0
+    at_once = config.plan.workers * config.plan.trials_per_device
+    return min(config.finalists * (config.finalist_seeds - 1) * longest / at_once, MOST_KEPT * study.max_hours)

@@ -36,7 +36,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 def job(study: Study) -> Job:
     """Give a job of the study's first trial."""
     record = study.records()[0]
-    return Job(record.candidate, 0, study.config.fidelities[0], 0, 1, 0)
+    return Job(record.candidate, 0, study.config.fidelities[0], record.measurements[0].seed, 1, 0)
 
 
 def test_the_panel_says_what_runs_and_how_well_it_goes(study: Study, terminal: io.StringIO, job: Job) -> None:

@@ -33,9 +33,14 @@ def test_a_search_leaves_study_space_database_and_front(finished: Finished) -> N
 
 def test_a_search_says_before_it_starts_what_is_to_come(finished: Finished) -> None:
     assert "space little: 24 networks, " in finished.outcome.err
-    assert "1,000 images/s  the plain plan" in finished.outcome.err
-    assert "training on cpu: float32, contiguous, 1 thread(s)" in finished.outcome.err
-    assert f"new study little: {TRIALS} trials, 1 epochs -> 2 epochs" in finished.outcome.err
+    assert "training on cpu, float32, contiguous, 1 thread, batches of 64: 1,000 images/s" in finished.outcome.err
+    assert "  float32: as the test has it\n" in finished.outcome.err
+    assert f"new study little: {TRIALS} trials, objectives val_accuracy, params, interference" in finished.outcome.err
+    assert (
+        "rungs: 1 epoch at 8 px -> 2 epochs at 8 px; one in 3 goes on, so that the lowest takes 75% of the search"
+        in (finished.outcome.err)
+    )
+    assert f"expected: about 3 s: {TRIALS + 2} trainings, " in finished.outcome.err
 
 
 def test_a_search_that_is_no_terminal_writes_plain_lines(finished: Finished) -> None:
@@ -47,7 +52,9 @@ def test_a_search_that_is_no_terminal_writes_plain_lines(finished: Finished) -> 
 
 
 def test_what_to_type_next_can_be_typed(finished: Finished, nas: Nas) -> None:
-    show, search_on = [line for line in finished.outcome.out.splitlines() if " nas " in line]
+    show, search_on = [
+        line for line in finished.outcome.out.splitlines() if line.startswith(("next: nas", "      nas"))
+    ]
     command = shlex.split(show.removeprefix("next: ").split("   (")[0])
     assert nas(*command[1:]).code == 0
     assert f"nas search --study little --trials {2 * TRIALS} --results {finished.results}" in search_on
@@ -58,6 +65,7 @@ def test_the_same_command_again_trains_nothing(finished: Finished, monkeypatch: 
     again = search(finished.results)
     assert again.code == 0
     assert f"going on with study little at trial {TRIALS}: {TRIALS} trials" in again.err
+    assert again.err.endswith("study little: nothing is left to train\n")
     assert again.out == finished.outcome.out
 
 
@@ -88,15 +96,16 @@ def test_ctrl_c_leaves_one_line_and_130(tmp_path: Path, monkeypatch: pytest.Monk
     assert outcome.err.splitlines()[-1] == expected
 
 
-def test_ctrl_c_before_the_first_trial_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
+@pytest.mark.parametrize("phase", ["nas.search.setup.load_dataset", "tests.cli.conftest.plain_choice"])
+def test_ctrl_c_before_the_first_trial_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nas.search.setup.load_dataset", lambda *_, **__: interrupted())
+    monkeypatch.setattr(phase, interrupted)
     outcome = search(tmp_path / "results")
     assert outcome.code == 130
-    assert outcome.err == "stopped; 0 trials are in the study. The same command goes on from here.\n"
-    assert not (tmp_path / "results").exists()
+    assert outcome.err.splitlines()[-1] == "stopped; 0 trials are in the study. The same command goes on from here."
+    assert not list(tmp_path.glob("results/*/*"))
 
 
 def fail(*_: object) -> None:

@@ -54,7 +54,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     """Run the same study twice: killed and resumed in processes of their own, and straight through in this one."""
     folder = tmp_path_factory.mktemp("kill")
     (folder / "space.toml").write_text(SPACE)
-    asked = {"space": str(folder / "space.toml"), "study": "s", "trials": TRIALS, "epochs": 2}
+    asked = {"space": str(folder / "space.toml"), "study": "s", "trials": TRIALS, "epochs": 2, "finalists": 0}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("nas.search.setup.choose_plan", plain_choice)
         straight, _ = (prepare(SearchRequest(folder / name, **asked)) for name in ("straight", "killed"))
