@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -23,6 +24,9 @@ WARM_UP = 3
 _CAPTURING = threading.Lock()
 """One capture at a time: while one is under way, the device must not be synchronised by another that begins."""
 _OF_THREAD = threading.local()
+_DONE: dict[int, list[torch.cuda.CUDAGraph]] = {}
+"""By stream, graphs that are not replayed any more. The next one captured there takes over the memory of one of them:
+left to itself, torch would give it back no sooner than when there is none left."""
 
 
 class GraphedStep:
@@ -61,20 +65,36 @@ class GraphedStep:
             self._tell(f"a step cannot be captured in a CUDA graph, so its kernels are launched one by one: {reason}")
 
 
+class Replay:
+    """Makes a captured step, on whatever the captured tensors hold."""
+
+    def __init__(self, graph: torch.cuda.CUDAGraph) -> None:
+        """Keep the graph."""
+        self._graph = graph
+
+    def __call__(self) -> None:
+        """Launch it."""
+        self._graph.replay()
+
+
 def capture(step: Step, inputs: Tensor, labels: Tensor) -> Callable[[], None]:
-    """Return what replays a step on whatever `inputs` and `labels` then hold; the capture itself runs nothing.
+    """Return what makes a step on whatever `inputs` and `labels` then hold; the capture itself runs nothing.
 
     Errors of this thread alone end a capture: others may allocate and wait meanwhile.
     """
     graph = torch.cuda.CUDAGraph()
     graph.register_generator_state(step.generator)
+    stream = torch.cuda.current_stream().cuda_stream
     with _CAPTURING:
-        graph.capture_begin(capture_error_mode="thread_local")
+        done = _DONE.setdefault(stream, [])
+        before = done.pop() if done else None  # alive until this one has taken over its memory
+        graph.capture_begin(pool=before.pool() if before is not None else None, capture_error_mode="thread_local")
         try:
             step(inputs, labels)
         finally:
             graph.capture_end()
-    replay: Callable[[], None] = graph.replay
+    replay = Replay(graph)
+    weakref.finalize(replay, done.append, graph).atexit = False
     return replay
 
 

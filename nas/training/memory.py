@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nas.architecture import Architecture, Task
 from nas.network.build import build
 from nas.records import Plan, Recipe
-from nas.training.step import forward
+from nas.training.step import forward, place
 
 _MEMORY = ("can't allocate memory", "ALLOC_FAILED")
 """What torch on a CPU, and the libraries on a GPU, say when there is none; neither error has a class of its own."""
@@ -27,8 +27,8 @@ def training_bytes(architecture: Architecture, task: Task, recipe: Recipe, plan:
     pass. The latter is seen, not modelled: two small batches are run here on the CPU, in the plan's precision and
     layout, and the difference is what an image adds. What libraries work with and the allocator wastes comes on top.
     """
-    network = build(architecture, task).train()
     here = plan.model_copy(update={"device": "cpu"})
+    network = place(build(architecture, task), here).train()
     smaller, larger = (saved_bytes(network, task, images, here) for images in (PROBED, 2 * PROBED))
     of_an_image = (larger - smaller) / PROBED
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
@@ -40,13 +40,16 @@ def training_bytes(architecture: Architecture, task: Task, recipe: Recipe, plan:
 
 
 def saved_bytes(network: nn.Module, task: Task, images: int, plan: Plan) -> int:
-    """Return the bytes that a forward pass keeps for the backward pass of so many images, weights left out."""
+    """Return the bytes that a forward pass keeps for the backward pass of so many images, weights left out.
+
+    The network is one that is placed as the plan says.
+    """
     weights = {p.untyped_storage().data_ptr() for p in network.parameters()}
     saved = _Saved()
-    batch = torch.zeros(images, task.in_channels, task.resolution, task.resolution)
+    batch = torch.zeros(images, task.in_channels, task.resolution, task.resolution, device=plan.device)
     with torch.autograd.graph.saved_tensors_hooks(saved.keep, lambda _: saved.held[0]):
         logits = forward(network, batch, plan)
-        F.cross_entropy(logits.float(), torch.zeros(images, dtype=torch.int64))
+        F.cross_entropy(logits.float(), batch.new_zeros(images, dtype=torch.int64))
     return sum(size for where, size in saved.sizes.items() if where not in weights)
 
 
