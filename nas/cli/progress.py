@@ -18,8 +18,14 @@ from nas.effort import stage_efforts
 from nas.records import Candidate, Fidelity, Measurement, Status, StudyConfig
 from nas.search.loop import EpochDone, Event, Exhausted, Finished, Started
 from nas.search.study import Study
+from nas.trust.earned import running_estimate
 from nas.value import derive_seed
 from nas.view import StudyView
+
+PARTS = 4
+"""How often in a search the running estimate of the proxy's trust is shown: after each of so many parts but the last,
+which the end shows.
+"""
 
 
 def outcome(measurement: Measurement | None, error: str = "") -> str:
@@ -48,6 +54,7 @@ class Display:
         self._workers = workers
         self._view: StudyView = study.view()
         self._seen = _ended(self._view)
+        self._parts = PARTS * len(self._view.records) // self.study.n_trials
         self._started = time.monotonic()
         self._effort_before = _effort_done(self._view)
         self._current = "starting"
@@ -104,6 +111,11 @@ class Display:
             view = self._view
             done = f"[{len(view.records)}/{self.study.n_trials}]"
             self.say(f"{done} {what}: {came_to}; {self._best()}; front {len(view.front)}; {self._time_left()}")
+        part = PARTS * len(self._view.records) // self.study.n_trials
+        if self._parts < part < PARTS:
+            self._parts = part
+            for line in running_estimate(self._view.config, self._view.records):
+                self.say(line)
 
     def _panel(self) -> Table:
         view = self._view

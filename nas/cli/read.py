@@ -6,11 +6,15 @@ from pathlib import Path
 
 from nas.budget import BYTES_PER_ELEMENT, Budget, cost_table, parse_count
 from nas.cli.output import count, print_front, print_json, print_table, quantity
+from nas.effort import advice
 from nas.errors import InputError, StudyError, unknown
 from nas.records import Measurement, Status, TrialRecord
 from nas.results import StudyFolder
+from nas.search.curve import curve
 from nas.search.storage import open_storage, shown, sqlite_url
 from nas.search.study import Study, study_names
+from nas.trust.earned import running_estimate
+from nas.trust.ladder import active_rungs
 from nas.view import StudyView
 
 
@@ -82,17 +86,39 @@ def _short(row: dict[str, object], column: str) -> object:
 def status_command(name: str, results: Path, storage: str | None, *, as_json: bool) -> None:
     """Print how far a study is."""
     study = open_study(name, results, storage)
-    summary = _summary(study)
+    view = study.view()
+    used, most = study.hours(), study.max_hours
+    summary = _summary(study) | {
+        "hours": round(used, 3),
+        "max_hours": most,
+        "rungs": len(view.config.fidelities),
+        "rungs_in_use": len(active_rungs(view.records, view.config)),
+        "proxy": proxy_lines(study, view),
+    }
     if as_json:
         print_json(summary)
         return
-    rows = [[key.replace("_", " "), _text(value)] for key, value in summary.items() if key != "trust"]
-    print_table(["", ""], rows)
-    for line in study.view().trust_lines:
+    shown = summary | {
+        "hours": f"{used:.2f}" + (f" of {most:g}" if most is not None else ""),
+        "rungs": f"{summary['rungs_in_use']} of {summary['rungs']} in use",
+    }
+    left_out = {"trust", "proxy", "max_hours", "rungs_in_use"}
+    print_table(
+        ["", ""], [[key.replace("_", " "), _text(value)] for key, value in shown.items() if key not in left_out]
+    )
+    for line in (*view.trust_lines, *proxy_lines(study, view)):
         print(line)
-    errors = [record for record in study.records() if record.error]
-    for record in errors:
-        print(f"trial {record.number} failed: {record.error}")
+    for record in view.records:
+        if record.error:
+            print(f"trial {record.number} failed: {record.error}")
+        elif (status := record.status(view.config.fidelities)) in {Status.OUT_OF_MEMORY, Status.TOO_SLOW}:
+            print(f"trial {record.number} was {status}: {record.architecture.words()}")
+
+
+def proxy_lines(study: Study, view: StudyView) -> list[str]:
+    """Return how each rung ranks the networks of the next one, and whether more hours would still pay."""
+    stop = advice(curve(study, view), study.name)
+    return [*running_estimate(view.config, view.records), *([stop] if stop else [])]
 
 
 def _text(value: object) -> str:
@@ -134,7 +160,6 @@ def front_command(
 
 def _write_page(path: Path, view: StudyView, study: Study) -> None:
     from nas.report.front_page import write_front_page
-    from nas.search.curve import curve
 
     try:
         write_front_page(path, view, notes=view.trust_lines, curve=curve(study, view))

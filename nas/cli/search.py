@@ -8,6 +8,7 @@ import time
 from nas.blocks.own import is_code_allowed
 from nas.cli.output import count, print_front, print_json
 from nas.cli.progress import Display
+from nas.cli.read import proxy_lines
 from nas.errors import NasError
 from nas.records import Fidelity
 from nas.report.front_page import write_front_page
@@ -91,12 +92,15 @@ def _present(prepared: Prepared, request: SearchRequest, *, as_json: bool) -> No
     if not view.front:
         raise NasError(f"study {view.config.name}: no trial could be evaluated; see `nas status {view.config.name}`")
     print_front(view, title=f"front of study {view.config.name}")
+    for line in proxy_lines(prepared.study, view):
+        print(line)
     best = view.best.number if view.best else view.front[0].number
     where = "" if str(request.results) == "results" else f" --results {request.results}"
     where += f" --storage {shown(request.storage)}" if request.storage else ""
     print(f"the front as a page: {prepared.folder.front_page}")
     print(f"next: nas show {view.config.name} {best}{where}   (the most accurate network)")
     print(f"      nas search --study {view.config.name} --trials {2 * prepared.study.n_trials}{where}   (search on)")
+    print(f"      nas fidelity {view.config.name}{where}   (how far the proxy can be trusted)")
 
 
 def _say(message: str) -> None:

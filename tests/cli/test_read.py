@@ -51,6 +51,13 @@ def test_the_status_counts_what_became_of_the_trials(finished: Finished, nas: Na
     assert "stopped early" in table.out
 
 
+def test_the_status_says_what_was_spent_and_which_rungs_are_in_use(finished: Finished, nas: Nas) -> None:
+    status = read(nas("status", *finished.where, "--json"))
+    assert 0 < status["hours"] < 1
+    assert (status["max_hours"], status["rungs"], status["rungs_in_use"]) == (None, 2, 2)
+    assert "2 of 2 in use" in nas("status", *finished.where).out
+
+
 def test_a_database_can_be_named_instead_of_a_folder(finished: Finished, nas: Nas) -> None:
     url = sqlite_url(finished.folder / "study.db")
     assert read(nas("studies", "--storage", url, "--json"))[0]["study"] == "little"

@@ -52,11 +52,12 @@ def test_a_search_that_is_no_terminal_writes_plain_lines(finished: Finished) -> 
 
 
 def test_what_to_type_next_can_be_typed(finished: Finished, nas: Nas) -> None:
-    show, search_on = [
+    show, search_on, fidelity = [
         line for line in finished.outcome.out.splitlines() if line.startswith(("next: nas", "      nas"))
     ]
     command = shlex.split(show.removeprefix("next: ").split("   (")[0])
     assert nas(*command[1:]).code == 0
+    assert fidelity.startswith(f"      nas fidelity little --results {finished.results}")
     assert f"nas search --study little --trials {2 * TRIALS} --results {finished.results}" in search_on
 
 
