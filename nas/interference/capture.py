@@ -25,6 +25,7 @@ from nas.interference.running import (
     Args,
     Kwargs,
     as_logits,
+    as_map,
     check_classes,
     check_finite,
     check_images,
@@ -238,12 +239,12 @@ class _Recorder:
 
     def _watch_images(self, name: str, output: Tensor) -> None:
         """Keep the mean of abs(a dL/da) over each image's positions once the backward pass reaches a block."""
-        values = self.sampler.by_image(_as_map(output.detach())) if output.requires_grad else None
+        values = self.sampler.by_image(as_map(output.detach())) if output.requires_grad else None
         if values is None:
             return
 
         def hook(gradient: Tensor) -> None:
-            self.profiles[name] = _use(values, self.sampler.by_image(_as_map(gradient))).mean(1)
+            self.profiles[name] = _use(values, self.sampler.by_image(as_map(gradient))).mean(1)
 
         output.register_hook(hook)
 
@@ -274,18 +275,7 @@ def _channels_last(module: nn.Conv2d | nn.Linear, values: Tensor) -> Tensor:
 
 def _map_channels_last(result: object) -> Tensor | None:
     """Return a block's map as (B, ..., C), or None if it is none."""
-    return _as_map(result) if isinstance(result, Tensor) and result.ndim in {3, 4} else None
-
-
-def _as_map(result: Tensor) -> Tensor:
-    """Return a map (B, L, C) or (B, C, H, W) as (B, ..., C).
-
-    Of a square map the two equal sides tell (B, C, H, W) from the (B, H, W, C) of some token networks; where they do
-    not, it is (B, C, H, W).
-    """
-    if result.ndim == 3 or (result.shape[1] == result.shape[2] != result.shape[3]):
-        return result
-    return result.movedim(1, -1)
+    return as_map(result) if isinstance(result, Tensor) and result.ndim in {3, 4} else None
 
 
 def _norm_scale(norm: Any, inputs: Tensor) -> Tensor:

@@ -82,6 +82,17 @@ def as_logits(output: object) -> Tensor | None:
     return None
 
 
+def as_map(result: Tensor) -> Tensor:
+    """Return a map (B, L, C) or (B, C, H, W) as (B, ..., C).
+
+    Of a square map the two equal sides tell (B, C, H, W) from the (B, H, W, C) of some token networks; where they do
+    not, it is (B, C, H, W).
+    """
+    if result.ndim == 3 or (result.shape[1] == result.shape[2] != result.shape[3]):
+        return result
+    return result.movedim(1, -1)
+
+
 def check_images(images: Tensor, positions: int) -> None:
     """InputError unless `images` are a finite float batch (B, C, H, W), B >= 2, and `positions` at least 1."""
     if images.ndim != 4 or not images.is_floating_point():
