@@ -159,7 +159,7 @@ def _evaluator(
         config.recipe,
         plan,
         ladder=config.fidelities,
-        checkpoints=Checkpoints(folder.path / "checkpoints", tell),
+        checkpoints=Checkpoints(folder.checkpoints, tell),
         pace=config.pace,
         tell=tell,
     )
