@@ -15,7 +15,7 @@ from nas.report.standings import ACCURACY, Standing, confirmation_line, standing
 from nas.view import StudyView
 
 PER_CENT = {"val_accuracy", "activation_ratio"}
-COUNTS = {"params", "macs"}
+COUNTS = {"params", "macs", "swap", "depth"}
 
 
 def print_json(value: object) -> None:

@@ -177,7 +177,7 @@ def show_command(name: str, number: int, results: Path, storage: str | None, *, 
     if as_json:
         print_json({**record.model_dump(mode="json"), "arch_id": record.arch_id, "blocks": _blocks(record, view)})
         return
-    status = record.status(view.config.fidelities)
+    status = view.status(record)
     print(
         f"trial {record.number} of study {name}: {record.arch_id}, {status}" + f" ({record.error})" * bool(record.error)
     )

@@ -65,11 +65,6 @@ class Trust(Value):
     rungs: tuple[RungTrust, ...]
     advice: str
 
-    @property
-    def headline(self) -> tuple[ScoreTrust, ...]:
-        """The rows everything else is held against: the mix, and bigger is better."""
-        return tuple(each for each in self.scores if each.name in {MIX, SIZE})
-
 
 def trust(
     config: StudyConfig, records: Sequence[TrialRecord], *, methods: Sequence[Method] = ("kendall", "spearman")
