@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from nas.records import Candidate, Fidelity, Measurement
-from nas.search.ledger import ERROR, MEASUREMENT, WORKER, Kind, Ledger, StoredTrial
+from nas.search import ledger
+from nas.search.ledger import ERROR, MEASUREMENT, WORKER, Kind, StoredTrial
 from nas.search.storage import HEARTBEAT_SECONDS
 from nas.search.worker_id import is_gone, worker_id
 
@@ -38,11 +39,6 @@ class Books:
 
     def __init__(self, study: optuna.Study, storage: RDBStorage) -> None:
         self._study, self._storage = study, storage
-        self.ledger = Ledger(storage, study.study_name)
-
-    def trials(self) -> list[StoredTrial]:
-        """Return all trials in the order of their numbers."""
-        return self.ledger.trials()
 
     def start(
         self,
@@ -51,28 +47,24 @@ class Books:
         distributions: Mapping[str, BaseDistribution] | None = None,
     ) -> tuple[int, int]:
         """Write the claim of this process: a trial that is RUNNING from its first moment. Return its id and number."""
-        return self.ledger.write({**attributes, WORKER: worker_id()}, params, distributions)
+        given = {**attributes, WORKER: worker_id()}
+        return ledger.begin(self._storage, self._study._study_id, given, params, distributions)
 
     def finish(self, job: Job, measurement: Measurement, values: Sequence[float]) -> None:
         """Write the measurement of a job; one that came to no end is PRUNED for Optuna: samplers learn from it."""
-        self._storage.set_trial_user_attr(job.trial_id, MEASUREMENT, measurement.model_dump_json())
+        made = {MEASUREMENT: measurement.model_dump_json()}
         if measurement.is_complete:
-            self._storage.set_trial_state_values(job.trial_id, TrialState.COMPLETE, values)
+            ledger.end(self._storage, job.trial_id, TrialState.COMPLETE, made, values)
         else:
-            self._storage.set_trial_state_values(job.trial_id, TrialState.PRUNED)
+            ledger.end(self._storage, job.trial_id, TrialState.PRUNED, made)
 
     def fail(self, job: Job, error: str) -> None:
         """Write that a job could not be done, and why."""
-        self._storage.set_trial_user_attr(job.trial_id, ERROR, error)
-        self._storage.set_trial_state_values(job.trial_id, TrialState.FAIL)
-
-    def lost(self) -> list[StoredTrial]:
-        """Return the running trials whose process, on this host, has ended."""
-        return [trial for trial in self.trials() if trial.is_running and is_gone(trial.attributes.get(WORKER, ""))]
+        ledger.end(self._storage, job.trial_id, TrialState.FAIL, {ERROR: error})
 
     def take_over(self, trial: StoredTrial) -> None:
         """Let this process begin a lost trial anew."""
-        self.ledger.restart(trial, worker_id())
+        ledger.begin_again(self._storage, trial, worker_id())
 
     def drop(self, trial: StoredTrial) -> None:
         """Fail a lost trial; it does not count, and another one will stand in for it."""
@@ -93,7 +85,6 @@ class Books:
             while not stop.wait(HEARTBEAT_SECONDS):
                 self._storage.record_heartbeat(job.trial_id)
 
-        self._storage.record_heartbeat(job.trial_id)
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
         try:
@@ -101,3 +92,8 @@ class Books:
         finally:
             stop.set()
             thread.join()
+
+
+def lost(trials: Iterable[StoredTrial]) -> list[StoredTrial]:
+    """Return the running trials whose process, on this host, has ended."""
+    return [trial for trial in trials if trial.is_running and is_gone(trial.attributes.get(WORKER, ""))]

@@ -16,7 +16,7 @@ from nas.architecture import Architecture
 from nas.feasibility import genotype_cost
 from nas.records import Candidate, Measurement, StudyConfig
 from nas.search.books import Books, Job, lost
-from nas.search.history import History
+from nas.search.history import History, new
 from nas.search.ledger import CANDIDATE, MEASUREMENT, PROMOTES, SEED, Kind, StoredTrial
 from nas.search.promotion import ACCURACY_LIKE, Standing, next_promotion, next_replicate
 from nas.search.proposals import Mirror, distributions, propose, stored_values, told
@@ -40,7 +40,7 @@ class Claims:
         self._distributions = distributions(space)
         self._decided: tuple[object, tuple[pareto.Objective, ...]] = None, self._objectives
         self._mirrored: tuple[object, Mirror] | None = None
-        self._heard: list[tuple[StoredTrial, FrozenTrial]] = []
+        self._heard: list[StoredTrial] = []
 
     def next_job(
         self, accept: Callable[[Architecture], object], *, n_trials: int, is_over: Callable[[], bool]
@@ -159,10 +159,10 @@ class Claims:
         if self._mirrored is None or self._mirrored[0] != (deciding, composite):
             hears = partial(told, objectives=self._objectives, deciding=deciding, composite=self._value_by(composite))
             self._mirrored = (deciding, composite), Mirror([objective.direction for objective in deciding], hears)
-        for i, trial in enumerate(self._history.candidates):
-            if i >= len(self._heard) or self._heard[i][0] is not trial:
-                self._heard[i : i + 1] = [(trial, self._frozen(trial))]
-        self._mirrored[1].follow([frozen for _, frozen in self._heard])
+            self._heard = []
+        trials = self._history.candidates
+        self._mirrored[1].follow([self._frozen(trial) for trial in new(self._heard, trials)])
+        self._heard = trials
         return self._mirrored[1]
 
     def _composite(self) -> Composite:

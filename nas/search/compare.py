@@ -17,9 +17,9 @@ from nas.errors import CapError, SpaceError, StudyError
 from nas.records import Measurement, ReferenceRecord, StudyConfig
 from nas.references import Reference
 from nas.scaling import scale
-from nas.search.books import Books, Job
+from nas.search.books import Books, Job, lost
 from nas.search.evaluator import Evaluator
-from nas.search.ledger import CANDIDATE, RUNG, SEED, StoredTrial
+from nas.search.ledger import CANDIDATE, RUNG, SEED, Ledger, StoredTrial
 from nas.search.lock import exclusive
 from nas.search.loop import Event, Started, work
 from nas.search.study import REFERENCES_SUFFIX, Study
@@ -71,7 +71,7 @@ class Comparison:
         books = optuna.create_study(
             storage=study.storage, study_name=study.name + suffix, direction="maximize", load_if_exists=True
         )
-        self._books = Books(books, study.storage)
+        self._books, self._ledger = Books(books, study.storage), Ledger(study.storage, books.study_name)
 
     @property
     def total(self) -> int:
@@ -86,7 +86,7 @@ class Comparison:
         """Return the next training that was not done, is not running, and was not tried by this process."""
         with exclusive(self._study.storage, self._study.name):
             self._books.reap()
-            for trial in self._books.lost():  # it is started again, with the same seed
+            for trial in lost(self._trials()):  # it is started again, with the same seed
                 self._books.drop(trial)
             taken = self._tried | {
                 _key(trial) for trial in self._trials() if trial.measurement is not None or trial.is_running
@@ -112,7 +112,8 @@ class Comparison:
 
     def _trials(self) -> list[StoredTrial]:
         """Return the trainings of these books to this rung; those of older books, that name none, went to the top."""
-        return [each for each in self._books.trials() if each.attributes.get(RUNG, self._top) == self._rung]
+        (trials,) = self._ledger.read()
+        return [each for each in trials if each.attributes.get(RUNG, self._top) == self._rung]
 
     def _start(self, reference: ReferenceRecord, seed: int) -> Job:
         config = self._study.config

@@ -17,9 +17,8 @@ from nas.trust.measured import Measured, measured_at
 class History:
     """The trials of a study and the records that they make. `follow` looks into the database, all else does not."""
 
-    def __init__(self, config: StudyConfig, candidates: Ledger, rungs: Ledger, repeats: Ledger) -> None:
-        self._config = config
-        self._ledgers = candidates, rungs, repeats
+    def __init__(self, config: StudyConfig, ledger: Ledger) -> None:
+        self._config, self._ledger = config, ledger
         self.candidates: list[StoredTrial] = []
         self.promotions: list[StoredTrial] = []
         self.repeats: list[StoredTrial] = []
@@ -27,18 +26,19 @@ class History:
         self._repeated: dict[int, dict[int, StoredTrial]] = defaultdict(dict)
         self._records: dict[int, TrialRecord] = {}
         self._further: set[int] = set()
-        self._own = {fidelity: dict[int, Measured]() for fidelity in config.fidelities}
-        self._all = {fidelity: dict[int, Measured]() for fidelity in config.fidelities}
+        self._own = {fidelity: _Column() for fidelity in config.fidelities}
+        self._all = {fidelity: _Column() for fidelity in config.fidelities}
+        self._noise: dict[str, float] = {}
         self._unmeasured: set[int] = set()
 
     def follow(self) -> None:
         """Read what other workers, and this one, have written since the last time."""
-        candidates, promotions, repeats = (ledger.trials() for ledger in self._ledgers)
-        touched = {trial.number for trial in _new(self.candidates, candidates)}
-        for trial in _new(self.promotions, promotions):
+        candidates, promotions, repeats = self._ledger.read()
+        touched = {trial.number for trial in new(self.candidates, candidates)}
+        for trial in new(self.promotions, promotions):
             touched.add(trial.promotes[0])
             self._promoted[trial.promotes[0]][trial.number] = trial
-        for trial in _new(self.repeats, repeats):
+        for trial in new(self.repeats, repeats):
             touched.add(trial.reference.number)
             self._repeated[trial.reference.number][trial.number] = trial
         self.candidates, self.promotions, self.repeats = candidates, promotions, repeats
@@ -66,22 +66,21 @@ class History:
 
     def own(self, fidelity: Fidelity) -> tuple[Measured, ...]:
         """Return what the search's own trainings measured at a fidelity, in the order of the numbers."""
-        self._measure()
-        return tuple(self._own[fidelity][number] for number in sorted(self._own[fidelity]))
+        return self._measured()[0][fidelity].in_order()
 
     def all(self, fidelity: Fidelity) -> tuple[Measured, ...]:
         """Return the same with the means over further seeds."""
-        self._measure()
-        return tuple(self._all[fidelity][number] for number in sorted(self._all[fidelity]))
+        return self._measured()[1][fidelity].in_order()
 
     def measured(self, number: int, fidelity: Fidelity) -> Measured | None:
         """Return what a candidate's own training measured at a fidelity."""
-        self._measure()
-        return self._own[fidelity].get(number)
+        return self._measured()[0][fidelity].get(number)
 
     def noise(self, name: str) -> float:
         """Return by how much seeds alone change a metric, one standard deviation."""
-        return noise((self._records[number] for number in sorted(self._further)), name)
+        if name not in self._noise:
+            self._noise[name] = noise((self._records[number] for number in sorted(self._further)), name)
+        return self._noise[name]
 
     def _put_together(self, number: int) -> None:
         trial = self.candidates[number]
@@ -93,21 +92,36 @@ class History:
         self._records[number] = record
         if len(record.own) < len(record.measurements):
             self._further.add(number)
+            self._noise.clear()
 
-    def _measure(self) -> None:
+    def _measured(self) -> tuple[dict[Fidelity, _Column], dict[Fidelity, _Column]]:
+        """Return what was measured at each fidelity, by the search's own trainings and by all."""
         for number in self._unmeasured & self._records.keys():
             record = self._records[number]
             for fidelity in self._config.fidelities:
                 own = measured_at(record, fidelity, own=True)
-                found = measured_at(record, fidelity) if number in self._further else own
-                if own is not None:
-                    self._own[fidelity][number] = own
-                if found is not None:
-                    self._all[fidelity][number] = found
+                self._own[fidelity].put(number, own)
+                self._all[fidelity].put(number, measured_at(record, fidelity) if number in self._further else own)
         self._unmeasured.clear()
+        return self._own, self._all
 
 
-def _new(before: Sequence[StoredTrial], now: Sequence[StoredTrial]) -> Iterator[StoredTrial]:
+class _Column(dict[int, Measured]):
+    """What was measured at one fidelity by trial number, put in order once after each change."""
+
+    _order: tuple[Measured, ...] | None = None
+
+    def put(self, number: int, measured: Measured | None) -> None:
+        if measured is not None and self.get(number) != measured:
+            self[number], self._order = measured, None
+
+    def in_order(self) -> tuple[Measured, ...]:
+        if self._order is None:
+            self._order = tuple(self[number] for number in sorted(self))
+        return self._order
+
+
+def new(before: Sequence[StoredTrial], now: Sequence[StoredTrial]) -> Iterator[StoredTrial]:
     """Yield the trials that were not there, or not as they are."""
     for i, trial in enumerate(now):
         if i >= len(before) or before[i] is not trial:

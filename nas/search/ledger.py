@@ -8,17 +8,25 @@ stands in them: any tool that reads an Optuna study reads ours.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import StudyModel, TrialModel, TrialParamModel, TrialUserAttributeModel
+from optuna.storages._rdb.models import (
+    StudyModel,
+    StudyUserAttributeModel,
+    TrialHeartbeatModel,
+    TrialModel,
+    TrialParamModel,
+    TrialUserAttributeModel,
+    TrialValueModel,
+)
 from optuna.trial import TrialState
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import Table, delete, func, insert, or_, select, update
 
 from nas.records import Candidate, Measurement, ReferenceRecord
 
@@ -26,6 +34,11 @@ CANDIDATE, MEASUREMENT, ERROR, WORKER, PROMOTES, SEED, RUNG = (
     f"nas:{name}" for name in ("candidate", "measurement", "error", "worker", "promotes", "seed", "rung")
 )
 """The attributes of a trial that are ours."""
+
+TRIALS, PARAMS, VALUES, ATTRIBUTES, HEARTBEATS = (
+    cast(Table, model.__table__)
+    for model in (TrialModel, TrialParamModel, TrialValueModel, TrialUserAttributeModel, TrialHeartbeatModel)
+)
 
 Kind = Literal["candidate", "promotion", "replicate"]
 
@@ -44,7 +57,7 @@ class StoredTrial:
     @property
     def is_running(self) -> bool:
         """Whether a worker holds the trial, or held it when it died."""
-        return not self.state.is_finished()
+        return self.state == TrialState.RUNNING
 
     @property
     def counts(self) -> bool:
@@ -89,100 +102,125 @@ class StoredTrial:
 
 
 class Ledger:
-    """The trials of one Optuna study, by its name. What has ended cannot change and is read once."""
+    """The trials of some Optuna studies, by their names. What has ended cannot change and is read once."""
 
-    def __init__(self, storage: RDBStorage, study_name: str) -> None:
-        self._storage, self._study_name = storage, study_name
-        self._id: int | None = None
-        self._trials: dict[int, StoredTrial] = {}
+    def __init__(self, storage: RDBStorage, *study_names: str) -> None:
+        self._storage = storage
+        self._trials: dict[str, dict[int, StoredTrial]] = {name: {} for name in study_names}
 
-    def trials(self) -> list[StoredTrial]:
-        """Return all trials in the order of their numbers; those that are as they were are the same objects."""
-        study_id = self._study_id()
-        for trial in () if study_id is None else self._read(study_id):
-            if self._trials.get(trial.trial_id) != trial:
-                self._trials[trial.trial_id] = trial
-        return list(self._trials.values())
+    def read(self) -> list[list[StoredTrial]]:
+        """Return the trials of each study in the order of their numbers; those that are as they were are the same.
 
-    def write(
-        self,
-        attributes: Mapping[str, Any],
-        params: Mapping[str, Any] | None = None,
-        distributions: Mapping[str, BaseDistribution] | None = None,
-    ) -> tuple[int, int]:
-        """Write a trial that is RUNNING from its first moment; return its id and its number.
-
-        Under the lock of the study (`nas.search.lock`): the number is the count of the trials before.
+        A study that there is not has none.
         """
-        trials, given, told = TrialModel.__table__, TrialUserAttributeModel.__table__, TrialParamModel.__table__
-        with self._storage.engine.begin() as connection:
-            counted = select(func.count()).select_from(trials).where(trials.c.study_id == self._study_id())
-            number: int = connection.execute(counted).scalar_one()
-            running = {"study_id": self._study_id(), "number": number, "state": TrialState.RUNNING}
-            made = connection.execute(insert(trials).values(**running, datetime_start=_now()))
-            trial_id = int(made.inserted_primary_key[0]) if made.inserted_primary_key else 0
-            rows = [{"trial_id": trial_id, "key": key, "value_json": json.dumps(v)} for key, v in attributes.items()]
-            connection.execute(insert(given), rows)
-            if params and distributions:
-                connection.execute(insert(told), _param_rows(trial_id, params, distributions))
-        return trial_id, number
+        for name, trial in self._changed():
+            if self._trials[name].get(trial.trial_id) != trial:
+                self._trials[name][trial.trial_id] = trial
+        return [list(trials.values()) for trials in self._trials.values()]
 
-    def restart(self, trial: StoredTrial, worker: str) -> None:
-        """Let a running trial begin anew, with another worker: the time since it was lost was nobody's."""
-        given = TrialUserAttributeModel
-        with self._storage.engine.begin() as connection:
-            mine = (given.trial_id == trial.trial_id, given.key == WORKER)
-            connection.execute(update(given).where(*mine).values(value_json=json.dumps(worker)))
-            trials = TrialModel.__table__
-            connection.execute(update(trials).where(trials.c.trial_id == trial.trial_id).values(datetime_start=_now()))
+    def _changed(self) -> Iterable[tuple[str, StoredTrial]]:
+        """Return the trials that are new, or were running when last read, each with the name of its study.
 
-    def _study_id(self) -> int | None:
-        """Return the id of the study, None while there is none of that name."""
-        if self._id is None:
-            with self._storage.engine.connect() as connection:
-                query = select(StudyModel.study_id).where(StudyModel.study_name == self._study_name)
-                self._id = connection.execute(query).scalar()
-        return self._id
-
-    def _read(self, study_id: int) -> Iterable[StoredTrial]:
-        """Return the trials that are new, or were running when last read.
-
-        Trials are made under the lock of their study, so that a higher id is a later one.
+        Trials are made under the lock that these studies share, so that a higher id is a later one.
         """
         trials, given = TrialModel, TrialUserAttributeModel
-        newest = max(self._trials, default=-1)
-        running = [trial.trial_id for trial in self._trials.values() if trial.is_running]
+        known = [trial for some in self._trials.values() for trial in some.values()]
+        newest = max((trial.trial_id for trial in known), default=-1)
+        running = [trial.trial_id for trial in known if trial.is_running]
+        times = trials._datetime_start_utc, trials._datetime_complete_utc
         query = (
-            select(
-                trials.trial_id,
-                trials.number,
-                trials.state,
-                trials._datetime_start_utc,
-                trials._datetime_complete_utc,
-                given.key,
-                given.value_json,
-            )
+            select(StudyModel.study_name, trials.trial_id, trials.number, trials.state, *times)
+            .add_columns(given.key, given.value_json)
+            .join(StudyModel, StudyModel.study_id == trials.study_id)
             .outerjoin(given, given.trial_id == trials.trial_id)
-            .where(trials.study_id == study_id, or_(trials.trial_id > newest, trials.trial_id.in_(running)))
+            .where(or_(trials.trial_id > newest, trials.trial_id.in_(running)))
+            .where(StudyModel.study_name.in_(self._trials))
             .order_by(trials.trial_id)
         )
-        found: dict[int, StoredTrial] = {}
+        found: dict[int, tuple[str, StoredTrial]] = {}
         with self._storage.engine.connect() as connection:
-            for trial_id, number, state, started, ended, key, value in connection.execute(query):
-                trial = found.setdefault(trial_id, StoredTrial(trial_id, number, state, started, ended, {}))
+            for name, trial_id, number, state, started, ended, key, value in connection.execute(query):
+                place = found.setdefault(trial_id, (name, StoredTrial(trial_id, number, state, started, ended, {})))
                 if key is not None:
-                    trial.attributes[key] = json.loads(value)
+                    place[1].attributes[key] = json.loads(value)
         return found.values()
 
 
 def read_trials(storage: RDBStorage, study_name: str) -> list[StoredTrial]:
     """Return all trials of an Optuna study, in the order of their numbers; none where there is no such study."""
-    return Ledger(storage, study_name).trials()
+    (trials,) = Ledger(storage, study_name).read()
+    return trials
+
+
+def study_attributes(storage: RDBStorage, study_id: int, keys: Sequence[str]) -> dict[str, Any]:
+    """Return some attributes of a study; Optuna's reader gives all, the configuration and the space among them."""
+    given = StudyUserAttributeModel
+    query = select(given.key, given.value_json).where(given.study_id == study_id, given.key.in_(keys))
+    with storage.engine.connect() as connection:
+        return {key: json.loads(value) for key, value in connection.execute(query)}
+
+
+def begin(
+    storage: RDBStorage,
+    study_id: int,
+    attributes: Mapping[str, Any],
+    params: Mapping[str, Any] | None = None,
+    distributions: Mapping[str, BaseDistribution] | None = None,
+) -> tuple[int, int]:
+    """Write a trial that is RUNNING, and alive, from its first moment; return its id and its number.
+
+    Under the lock of the study (`nas.search.lock`): the number is the count of the trials before.
+    """
+    with storage.engine.begin() as connection:
+        counted = select(func.count()).select_from(TRIALS).where(TRIALS.c.study_id == study_id)
+        number: int = connection.execute(counted).scalar_one()
+        running = {"study_id": study_id, "number": number, "state": TrialState.RUNNING, "datetime_start": _now()}
+        made = connection.execute(insert(TRIALS).values(**running))
+        trial_id = int(made.inserted_primary_key[0]) if made.inserted_primary_key else 0
+        rows = [{"trial_id": trial_id, "key": key, "value_json": json.dumps(v)} for key, v in attributes.items()]
+        connection.execute(insert(ATTRIBUTES), rows)
+        connection.execute(insert(HEARTBEATS).values(trial_id=trial_id, heartbeat=func.current_timestamp()))
+        if params and distributions:
+            connection.execute(insert(PARAMS), _param_rows(trial_id, params, distributions))
+    return trial_id, number
+
+
+def begin_again(storage: RDBStorage, trial: StoredTrial, worker: str) -> None:
+    """Let another worker begin a running trial anew: the time since it was lost was nobody's."""
+    with storage.engine.begin() as connection:
+        is_worker = (ATTRIBUTES.c.trial_id == trial.trial_id, ATTRIBUTES.c.key == WORKER)
+        connection.execute(update(ATTRIBUTES).where(*is_worker).values(value_json=json.dumps(worker)))
+        connection.execute(update(TRIALS).where(TRIALS.c.trial_id == trial.trial_id).values(datetime_start=_now()))
+    storage.record_heartbeat(trial.trial_id)
+
+
+def end(
+    storage: RDBStorage, trial_id: int, state: TrialState, attributes: Mapping[str, Any], values: Sequence[float] = ()
+) -> None:
+    """Write at once what came of a running trial and that it has ended.
+
+    A trial that is no longer running was given up for lost meanwhile, and another one stands in for it: it stays so.
+    """
+    with storage.engine.begin() as connection:
+        mine = (TRIALS.c.trial_id == trial_id, TRIALS.c.state == TrialState.RUNNING)
+        if not connection.execute(update(TRIALS).where(*mine).values(state=state, datetime_complete=_now())).rowcount:
+            return
+        known = (ATTRIBUTES.c.trial_id == trial_id, ATTRIBUTES.c.key.in_(attributes))
+        connection.execute(delete(ATTRIBUTES).where(*known))
+        rows = [{"trial_id": trial_id, "key": key, "value_json": json.dumps(v)} for key, v in attributes.items()]
+        connection.execute(insert(ATTRIBUTES), rows)
+        if values:
+            connection.execute(insert(VALUES), [_value_row(trial_id, *each) for each in enumerate(values)])
 
 
 def _now() -> datetime:
     """Return the time as Optuna stores it: UTC, without saying so."""
     return datetime.now(UTC).replace(tzinfo=None)
+
+
+def _value_row(trial_id: int, objective: int, value: float) -> dict[str, Any]:
+    stored, kind = TrialValueModel.value_to_stored_repr(value)
+    return {"trial_id": trial_id, "objective": objective, "value": stored, "value_type": kind}
 
 
 def _param_rows(

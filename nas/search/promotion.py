@@ -21,7 +21,7 @@ from nas.budget import Cost
 from nas.records import StudyConfig
 from nas.trust.composite import NAME as COMPOSITE
 from nas.trust.composite import Composite
-from nas.trust.earned import cap, earned, scores
+from nas.trust.earned import cap, earned
 from nas.trust.gate import GATED
 from nas.trust.ladder import active_count
 from nas.trust.measured import Measured
@@ -120,7 +120,7 @@ def ranked(standing: Standing, rung: int, members: Sequence[Measured]) -> list[i
     """Return the numbers of some networks of a rung, best first: by layer, then by the mix, then by number."""
     mixed = mix_at(standing, rung)
     networks = standing.rungs[rung]
-    values = mixed.values([scores(each) for each in networks])
+    values = mixed.values([each.scores for each in networks])
     losses = _losses(networks, standing.deciding, values, is_mixed=set(mixed.weights) != {ACCURACY})
     rows = {each.number: i for i, each in enumerate(networks)}
     chosen = [rows[each.number] for each in members]
@@ -142,7 +142,7 @@ def mix_at(standing: Standing, rung: int) -> Mix:
     config, networks = standing.config, standing.rungs[rung]
     silent = frozenset(GATED) - {objective.name for objective in standing.deciding}
     found = earned(networks, standing.above[rung + 1 :], cap(config, networks), silent)
-    return Mix.fitted([scores(each) for each in networks], found.weights or {ACCURACY: 1.0})
+    return Mix.fitted([each.scores for each in networks], found.weights or {ACCURACY: 1.0})
 
 
 def _losses(
@@ -153,7 +153,7 @@ def _losses(
     `interference` is the composite refitted on the rung. Where scores are mixed, a network has the accuracy that stands
     at its place in the order of the mix: in units of accuracy, so that the noise of seeds can be compared with it.
     """
-    points = [dict(each.metrics) for each in networks]
+    points = [each.scores for each in networks]
     if any(objective.name == COMPOSITE for objective in objectives):
         composite = Composite.fitted(networks)
         points = [composite.metrics(each) for each in networks]

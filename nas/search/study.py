@@ -31,7 +31,7 @@ from nas.records import SCHEMA_VERSION, Fidelity, Measurement, ReferenceRecord, 
 from nas.search.books import Books, Job
 from nas.search.claims import Claims
 from nas.search.history import History
-from nas.search.ledger import RUNG, SEED, WORKER, Ledger, StoredTrial, read_trials
+from nas.search.ledger import RUNG, SEED, WORKER, Ledger, StoredTrial, read_trials, study_attributes
 from nas.search.lock import exclusive
 from nas.search.worker_id import is_gone
 from nas.space import SearchSpace
@@ -187,7 +187,7 @@ class Study:
         return self._candidates if job.kind == "candidate" else self._promotions
 
     def _limits(self) -> tuple[int, float | None]:
-        known = self._storage.get_study_user_attrs(self._main._study_id)
+        known = study_attributes(self._storage, self._main._study_id, (BUDGET, HOURS))
         hours = known.get(HOURS)
         return int(known[BUDGET]), None if hours is None else float(hours)
 

@@ -49,11 +49,6 @@ class Earned:
     networks: int = 0
 
 
-def scores(network: Measured) -> dict[str, float]:
-    """Return what a network can be judged by at a rung: what was measured, its cost and its depth."""
-    return {**network.metrics, "depth": float(network.depth)}
-
-
 def earned(
     networks: Sequence[Measured],
     above: Sequence[Sequence[Measured]],
@@ -90,13 +85,13 @@ def mix_of(
     networks = all_measured_at(known, config.fidelities[rung], own=True)
     above = [all_measured_at(known, fidelity) for fidelity in config.fidelities[rung + 1 :]]
     found = earned(networks, above, cap(config, networks), silent)
-    return found, Mix.fitted([scores(each) for each in networks], found.weights or {ACCURACY: 1.0}), networks
+    return found, Mix.fitted([each.scores for each in networks], found.weights or {ACCURACY: 1.0}), networks
 
 
 def mixed(config: StudyConfig, records: Iterable[TrialRecord], rung: int = 0) -> dict[int, float]:
     """Return the mixed score of the networks of a rung by trial number; higher is better."""
     _, mix, networks = mix_of(config, records, rung)
-    values = mix.values([scores(each) for each in networks])
+    values = mix.values([each.scores for each in networks])
     return {each.number: float(value) for each, value in zip(networks, values, strict=True)}
 
 
@@ -114,7 +109,7 @@ def running_estimate(config: StudyConfig, records: Iterable[TrialRecord]) -> lis
     for rung, (fidelity, higher) in enumerate(zip(config.fidelities, config.fidelities[1:], strict=False)):
         _, mix, networks = mix_of(config, known, rung)
         final = {each.number: each.metrics[ACCURACY] for each in all_measured_at(known, higher)}
-        both = [scores(each) for each in networks if each.number in final]
+        both = [each.scores for each in networks if each.number in final]
         accuracy = [final[each.number] for each in networks if each.number in final]
         told = {"val_accuracy": column(both, ACCURACY), "train_loss_ema": -column(both, "train_loss_ema")}
         words = []
@@ -154,7 +149,7 @@ def _groups(
 def _pooled(groups: Sequence[tuple[Sequence[Measured], Array]], name: str) -> Array:
     """Return a score, so that higher is better, as standard ranks inside each group, one group after the other."""
     sign = 1.0 if SCORE_DIRECTIONS[name] == "maximize" else -1.0
-    return np.concatenate([_standard(sign * column([scores(n) for n in members], name)) for members, _ in groups])
+    return np.concatenate([_standard(sign * column([n.scores for n in members], name)) for members, _ in groups])
 
 
 def _standard(values: Array) -> Array:

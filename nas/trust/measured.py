@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 
 from nas.architecture import Architecture
@@ -12,7 +13,7 @@ from nas.trust.mix import ZERO_COST
 from nas.value import FrozenMap
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Measured:
     """A network measured at one fidelity. `depth` counts its blocks, `seeds` its trainings that did not diverge."""
 
@@ -21,6 +22,11 @@ class Measured:
     depth: int
     metrics: FrozenMap[float]
     seeds: int = 1
+
+    @cached_property
+    def scores(self) -> dict[str, float]:
+        """What the network can be judged by: what was measured, its cost and its depth."""
+        return {**self.metrics, "depth": float(self.depth)}
 
 
 def measured_at(record: TrialRecord, fidelity: Fidelity | None, *, own: bool = False) -> Measured | None:

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from nas.records import Fidelity, StudyConfig, TrialRecord
 from nas.trust.composite import Composite
@@ -59,6 +60,7 @@ def final_seeds(record: TrialRecord, top: Fidelity) -> int:
     return len({each.seed for each in record.measurements if each.fidelity == top and each.is_complete})
 
 
+@cache
 def size_bin(params: int, cap: int) -> int:
     """Return the size bin of a network: 0 from above a fourth of the cap up to it, 1 for the next fourth, and so on.
 

@@ -226,25 +226,21 @@ def test_an_interrupted_promotion_is_taken_over(make_study: MakeStudy, as_dead_w
     assert statuses(study).count(Status.EVALUATED) == 2
 
 
-@pytest.mark.parametrize(("evaluator", "status"), [({}, Status.STOPPED_EARLY), ({0: ValueError()}, Status.FAILED)])
-def test_a_result_that_was_written_but_not_told_is_kept(
-    make_study: MakeStudy,
-    as_dead_worker: Callable[[], None],
-    monkeypatch: pytest.MonkeyPatch,
-    evaluator: dict[int, Exception],
-    status: Status,
+def test_a_result_that_cannot_be_written_whole_is_not_written(
+    make_study: MakeStudy, as_dead_worker: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(*_: object, **__: object) -> None:
+    def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
     study = make_study(1)
-    monkeypatch.setattr(study.storage, "set_trial_state_values", killed)
-    with pytest.raises(KeyboardInterrupt):
-        run(study, FakeEvaluator(evaluator), accept_all)
+    with monkeypatch.context() as patched:
+        patched.setattr("nas.search.ledger._value_row", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(study, FakeEvaluator(), accept_all)
+    assert statuses(study) == [Status.RUNNING]
     as_dead_worker()
-    run(again(study), FakeEvaluator({0: TypeError("evaluated again")}), accept_all)
-    assert statuses(study) == [status]
-    assert study._main.trials[0].state.is_finished()
+    run(again(study), FakeEvaluator(), accept_all)
+    assert statuses(study) == [Status.STOPPED_EARLY]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
