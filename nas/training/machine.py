@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 
 def cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the cores that this process may use: those it is bound to, or fewer where a container has a share."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota, _, period = "".join(_lines("/sys/fs/cgroup/cpu.max")).partition(" ")
+    return min(found, max(1, round(int(quota) / int(period)))) if quota.isdecimal() else found
 
 
 def free_bytes(device: str) -> int:
@@ -24,6 +28,17 @@ def free_bytes(device: str) -> int:
     if limit and used and limit[0].isdecimal():
         free = min(free, int(limit[0]) - int(used[0]))
     return max(0, free)
+
+
+@contextmanager
+def using_threads(threads: int) -> Iterator[None]:
+    """Let torch compute with so many threads here, and with as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def facts(devices: tuple[str, ...]) -> list[str]:

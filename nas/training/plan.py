@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from statistics import fmean
 from typing import NamedTuple
 
 from nas.architecture import Architecture, Task
 from nas.budget import cost
 from nas.records import Pace, Plan, Recipe
-from nas.training.machine import cores, facts, free_bytes
+from nas.training.machine import cores, facts, free_bytes, using_threads
 from nas.training.memory import training_bytes
 from nas.training.plan_cache import ChoiceFile
 from nas.training.plan_options import PlanOverrides, check_overrides
@@ -18,10 +19,8 @@ from nas.training.recipe import LEAST_STEPS
 from nas.training.speed import Bench, Rate, Setting
 from nas.value import FrozenMap, Value
 
-WORTHWHILE = 1.05
-"""A change of plan must be this much faster; less is noise."""
-WORTHWHILE_BATCH = 1.1
-"""A larger batch must be this much faster: it also means fewer steps, and other results."""
+WORTHWHILE = 1.1
+"""A change must be this much faster: less may be noise, and another precision or batch gives other results as well."""
 LARGEST_BATCH = {"cpu": 2, "cuda": 8}
 """How many times larger than the recipe's a batch may become."""
 TRIALS_PER_DEVICE = 8
@@ -32,7 +31,7 @@ PROCESS_BYTES = 500 << 20
 FILLED = 0.8
 """Share of the free memory that is planned with."""
 
-MOST_SECONDS = 15.0
+MOST_SECONDS = 20.0
 """After these no further setting is tried: on a machine that others use as well, some take long."""
 
 
@@ -68,14 +67,17 @@ class Asked(Value):
     largest_batch: int
     memory: int | None
 
-    @property
+    @cached_property
     def most_trainings(self) -> int:
         """How many trainings may run at once: as many as there are cores, or eight a GPU, if memory holds them."""
         devices = Plan(device=self.device).devices
         free = min(map(free_bytes, devices)) if self.memory is None else self.memory
         plan = Plan(device=devices[0])
-        need = max(training_bytes(each, self.task, self.recipe, plan) for each in self.architectures) + PROCESS_BYTES
-        return max(1, min(int(FILLED * free) // need, cores() if self.device == "cpu" else TRIALS_PER_DEVICE))
+        with using_threads(1):  # a second one would be waited for longer than it helps
+            need = max(training_bytes(each, self.task, self.recipe, plan) for each in self.architectures)
+        return max(
+            1, min(int(FILLED * free) // (need + PROCESS_BYTES), cores() if self.device == "cpu" else TRIALS_PER_DEVICE)
+        )
 
 
 def choose_plan(
@@ -110,8 +112,9 @@ def choose_plan(
     found = file.read() if rate is None else None
     if found is not None:
         return found.model_copy(update={"is_cached": True})
-    choice = _Climb(asked, rate or Bench(architectures, task, recipe)).choice()
-    if rate is None:
+    climb = _Climb(asked, rate or Bench(architectures, task, recipe))
+    choice = climb.choice()
+    if rate is None and climb.is_complete:
         file.write(choice)
     return choice
 
@@ -146,6 +149,7 @@ class _Climb:
     def __init__(self, asked: Asked, rate: Rate) -> None:
         self.asked, self.rate = asked, rate
         self.decided = asked.overrides.decided
+        self.is_complete = True
         self.until = time.perf_counter() + MOST_SECONDS
         self.rates: dict[Setting, float] = {}
         self.reasons = [f"{name} {_shown(value)}: as asked for" for name, value in self.decided.items()]
@@ -176,18 +180,23 @@ class _Climb:
             self.rates[setting] = self.rate(setting)
         return self.rates[setting] * setting.trainings
 
-    def faster(self, now: Setting, other: Setting, names: tuple[str, str], gain: float = WORTHWHILE) -> Setting:
-        """Return `other` if it is faster by `gain`, else `now`, and keep the reason."""
+    def faster(self, now: Setting, other: Setting, names: tuple[str, str]) -> Setting:
+        """Return `other` if it is faster by enough, else `now`, and keep the reason."""
         old, new = names
         if other not in self.rates and time.perf_counter() > self.until:
+            self.is_complete = False
             self.reasons.append(f"{old}: {new} not tried, after {MOST_SECONDS:.0f} s of trying")
             return now
         ratio = self.speed(other) / self.speed(now)
-        if ratio >= gain:
+        if ratio >= WORTHWHILE:
             self.reasons.append(f"{new}: {ratio:.2g} times {old}")
-            return other
-        self.reasons.append(f"{old}: {new} {f'is {ratio:.2g} times as fast' if ratio else 'needs too much memory'}")
-        return now
+        elif ratio > 1:
+            self.reasons.append(f"{old}: {new}, {ratio:.3g} times as fast, gains too little")
+        else:
+            self.reasons.append(
+                f"{old}: {1 / ratio:.2g} times {new}" if ratio else f"{old}: {new} needs too much memory"
+            )
+        return other if ratio >= WORTHWHILE else now
 
     def flags(self, now: Setting, *changes: _Change) -> Setting:
         """Return the setting with those of `changes` that pay and were not decided."""
@@ -200,11 +209,11 @@ class _Climb:
         """Return the setting with as many workers as the cores and the memory allow, of the threads that serve best.
 
         Several at once are timed at once: one thread each may have the cores for themselves and still share caches and
-        memory. From one worker on all cores downwards, so that fewer workers stay where more are no faster.
+        memory. From one thread on upwards: small networks seldom keep two of them busy.
         """
         overrides, most = self.asked.overrides, self.asked.most_trainings
         settings = []
-        for threads in [overrides.threads] if overrides.threads else _halves(cores()):
+        for threads in [overrides.threads] if overrides.threads else reversed(_halves(cores())):
             workers = overrides.workers or max(1, min(cores() // threads, most))
             settings.append(_changed(now, {"threads": threads, "workers": workers}))
         best, *others = settings
@@ -231,8 +240,8 @@ class _Climb:
             return now
         while 2 * now.batch_size <= self.asked.largest_batch:
             other = Setting(now.plan, 2 * now.batch_size)
-            names = (f"batches of {now.batch_size}", f"of {other.batch_size}")
-            if self.faster(now, other, names, WORTHWHILE_BATCH) is now:
+            names = (f"batches of {now.batch_size}", f"batches of {other.batch_size}")
+            if self.faster(now, other, names) is now:
                 return now
             now = other
         if self.asked.largest_batch < _largest_batch(self.asked.device, self.asked.recipe):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -15,13 +16,14 @@ from nas.architecture import Architecture, Task
 from nas.network.build import build
 from nas.records import Plan, Recipe
 from nas.training.graph import GraphedStep
+from nas.training.machine import using_threads
 from nas.training.step import Step, Stepper
 
 SECONDS_EACH = 0.12
 """How long the steps of one network are timed."""
-LONGEST_STEP = 0.05
+LONGEST_STEP = 0.1
 """A CPU is timed on smaller batches where a step takes longer: nothing that a larger one could save is left in it."""
-PROBE_BATCH = 16
+SMALLEST_BATCH, MOST_PROBED = 4, 128
 FEW = 4
 """Of more trainings at once only the first network is timed, and the others are taken to gain alike."""
 HOPELESS = 3.0
@@ -87,7 +89,7 @@ class Bench:
         size = setting.batch_size
         if plan.device == "cpu":
             size = min(size, self.largest.get(architecture) or self._affordable(architecture, plan))
-        with _threads(plan.threads):
+        with using_threads(plan.threads):
             trainings = [_Training(architecture, self.task, self.recipe, plan, size) for _ in range(setting.together)]
             first = max(each.warmed() for each in trainings)
             if size * setting.together * HOPELESS < self.best.get(architecture, 0.0) * first:
@@ -95,15 +97,16 @@ class Bench:
             return size / fmean(_at_once(trainings))
 
     def _affordable(self, architecture: Architecture, plan: Plan) -> int:
-        """Return the largest power of two of images whose step is short enough."""
-        with _threads(plan.threads):
-            training = _Training(architecture, self.task, self.recipe, plan, PROBE_BATCH)
-            seconds = training.warmed()
-        size = PROBE_BATCH
-        while 2 * size * seconds / PROBE_BATCH < LONGEST_STEP:
-            size *= 2
-        self.largest[architecture] = size
-        return size
+        """Return the largest batch, doubled from four on, whose step is short enough, or any from `MOST_PROBED` on."""
+        size = SMALLEST_BATCH
+        with using_threads(plan.threads):
+            while size < MOST_PROBED:
+                training = _Training(architecture, self.task, self.recipe, plan, 2 * size)
+                if training.warmed() > LONGEST_STEP:
+                    break
+                size *= 2
+        self.largest[architecture] = size if size < MOST_PROBED else sys.maxsize
+        return self.largest[architecture]
 
 
 class _Training:
@@ -134,26 +137,17 @@ class _Training:
         return best
 
     def seconds(self) -> float:
-        """Return the seconds of a step."""
+        """Return the seconds of a step; of a single thread those it computes in, as other programs may run as well."""
         steps = 1 if self.stream is None else GPU_STEPS
         self.left -= steps
-        started = time.perf_counter()
+        clock = time.thread_time if self.stream is None and self.plan.threads == 1 else time.perf_counter
+        started = clock()
         with nullcontext() if self.stream is None else torch.cuda.stream(self.stream):
             for _ in range(steps):
                 self.step(self.images, self.labels)
             if self.stream is not None:
                 self.stream.synchronize()
-        return (time.perf_counter() - started) / steps
-
-
-@contextmanager
-def _threads(threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        return (clock() - started) / steps
 
 
 def _at_once(trainings: Sequence[_Training]) -> list[float]:

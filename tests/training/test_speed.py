@@ -82,7 +82,7 @@ def test_a_long_step_is_timed_on_a_smaller_batch(small: Architecture, monkeypatc
     monkeypatch.setattr(speed, "LONGEST_STEP", 0.0)
     bench = Bench([small], DIGITS, Recipe())
     assert bench(Setting(Plan(), 4096)) > 0
-    assert bench.largest == {small: speed.PROBE_BATCH}
+    assert bench.largest == {small: speed.SMALLEST_BATCH}
 
 
 def test_a_training_runs_out_of_steps_before_its_rates_do(small: Architecture, monkeypatch: pytest.MonkeyPatch) -> None:
