@@ -117,7 +117,7 @@ def _create(request: SearchRequest, url: str, folder: StudyFolder, tell: Callabl
     if request.target == "data":
         draft = draft.on(data)
         preflight(draft.space, draft.budget, seed=draft.seed)
-    members = draft.members()
+    members, images = draft.members(), draft.images(data)
     folder.prepare()
     tell("measuring how training runs fastest here")
     choice = choose_plan(
@@ -126,7 +126,7 @@ def _create(request: SearchRequest, url: str, folder: StudyFolder, tell: Callabl
         draft.recipe(data),
         device=draft.device,
         overrides=draft.overrides,
-        images=draft.images(data),
+        images=images,
     )
     config = draft.config(data, choice)
     trials = request.trials or DEFAULT_TRIALS

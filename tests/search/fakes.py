@@ -15,6 +15,7 @@ from nas.data.split import fixed_batch
 from nas.records import Candidate, Epoch, Fidelity, Measurement, Pace, Plan, Recipe, StudyConfig
 from nas.training.loop import Progress
 from nas.training.plan import PlanChoice
+from nas.training.plan_options import PlanOverrides
 from nas.value import FrozenMap, derive_seed
 from tests.core.examples import config
 
@@ -43,10 +44,13 @@ def digits_config(**given: Any) -> StudyConfig:
     return config(**tiny | given)
 
 
-def plain_choice(_: object, __: object, recipe: Recipe, *, device: str = "cpu", **___: object) -> PlanChoice:
+def plain_choice(
+    _: object, __: object, recipe: Recipe, *, device: str, overrides: PlanOverrides, images: float
+) -> PlanChoice:
     """Choose the plainest plan without measuring for seconds which is the fastest; stands in for `choose_plan`."""
+    assert images > 0
     return PlanChoice(
-        plan=Plan(device=device),
+        plan=Plan(device=device, **overrides.decided),
         batch_size=recipe.batch_size,
         pace=Pace(images_per_second=1000, macs=100_000),
         reasons=("float32: as the test has it",),

@@ -74,6 +74,30 @@ def test_the_request_decides(asked: dict[str, Any]) -> None:
     assert config.objectives == ("val_loss", "macs")
 
 
+def test_a_ladder_can_be_given_and_is_kept(asked: dict[str, Any]) -> None:
+    config = prepare(SearchRequest(**asked, rungs="1@4,2,9")).study.config
+    assert [(rung.epochs, rung.resolution) for rung in config.fidelities] == [(1, 4), (2, 8), (9, 8)]
+    assert prepare(SearchRequest(**asked, rungs="1@4,2,9")).choice is None
+    said = refusal(asked, rungs="1,9")
+    assert "a different rungs than it was started with: the study has 1@4x1,2@8x1,9@8x1, asked was 1@8x1,9@8x1" in said
+
+
+def test_hours_and_workers_may_change_from_run_to_run(asked: dict[str, Any]) -> None:
+    first = prepare(SearchRequest(**asked, max_hours=1, plan="threads=1"))
+    assert first.study.max_hours == 1
+    again = prepare(SearchRequest(**asked, max_hours=2, workers=2))
+    assert again.study.max_hours == 2
+    assert (first.evaluator.plan.workers, again.evaluator.plan.workers) == (1, 2)
+    assert again.study.config == first.study.config
+
+
+def test_the_cost_is_estimated_for_the_whole_study(asked: dict[str, Any]) -> None:
+    prepared = prepare(SearchRequest(**asked | {"trials": 12}, finalists=2, finalist_seeds=3))
+    assert prepared.study.config.reduction == 6
+    assert prepared.estimate.trainings == 12 + 12 // 6 + 2 * 2
+    assert prepared.estimate.seconds > 0
+
+
 def test_large_data_is_seen_in_part_unless_asked(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nas.search.draft.PROXY_IMAGES", 500)
     part = prepare(SearchRequest(**asked))
@@ -119,6 +143,8 @@ def test_a_study_that_was_killed_before_its_folder_was_written_gets_it(prepared:
         ("objectives", ("val_accuracy",)),
         ("epochs", 3),
         ("train_fraction", 0.5),
+        ("finalists", 1),
+        ("finalist_seeds", 2),
         ("resolution", 16),
         ("sampler", "random"),
     ],
@@ -214,6 +240,9 @@ def test_the_cap_can_be_counted_on_the_data(asked: dict[str, Any], make_folder: 
         ({"sampler": "grid"}, "unknown sampler 'grid'"),
         ({"target": "moon"}, "unknown target 'moon'"),
         ({"device": "tpu"}, "--device must be cpu, cuda, cuda:N or cuda:N,M, got 'tpu'"),
+        ({"rungs": "3,1"}, "--rungs: epochs must rise from rung to rung"),
+        ({"plan": "bfloat"}, "--plan: must be auto or NAME=VALUE,..., got 'bfloat'"),
+        ({"workers": 9}, "at most 8 workers share a SQLite file, got 9; give --storage postgresql://"),
         ({"device": "cuda:99"}, "--device cuda:99: this machine has"),
         ({"storage": "nonsense"}, "storage: not a database URL"),
         ({"storage": "sqlite://"}, "a database in memory"),
