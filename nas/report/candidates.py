@@ -12,7 +12,7 @@ from nas import pareto
 from nas.budget import Cost
 from nas.records import Fidelity, ReferenceRecord, Status, TrialRecord
 from nas.report.quantities import INTERFERENCE_METRICS, measured, plural, quantity
-from nas.report.standings import Standing, standings
+from nas.report.standings import ACCURACY, Standing, standings
 from nas.view import StudyView
 
 HOVER_WIDTH = 46
@@ -60,7 +60,8 @@ class Axes:
 class Candidate:
     """A trial or a reference with the values of the three axes; a colour of None was not measured.
 
-    `fidelity` is the one it is shown at; `standing` says how sure its accuracy is, for a member of the front.
+    `fidelity` is the one it is shown at; `standing` says how sure its accuracy is, for a member of the front, and
+    `margin` half of its interval, where accuracy is what stands upright.
     """
 
     record: TrialRecord
@@ -70,6 +71,12 @@ class Candidate:
     y: float
     colour: float | None
     standing: Standing | None = None
+    margin: float = 0.0
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The interval of y; y twice where there is none."""
+        return self.y - self.margin, self.y + self.margin
 
 
 def candidates(view: StudyView, axes: Axes) -> list[Candidate]:
@@ -95,7 +102,8 @@ def _candidate(
     x, y = measured(metrics, axes.x), measured(metrics, axes.y)
     if fidelity is None or x is None or y is None:
         return []
-    return [Candidate(record, group, fidelity, x, y, measured(metrics, axes.colour), standing)]
+    margin = standing.margin or 0.0 if standing and axes.y == ACCURACY else 0.0
+    return [Candidate(record, group, fidelity, x, y, measured(metrics, axes.colour), standing, margin)]
 
 
 def _outside(record: TrialRecord, view: StudyView) -> Group:
@@ -125,9 +133,9 @@ def focus(shown: Sequence[Candidate], axes: Axes) -> tuple[float, float]:
     Trials stopped early lie so far below the others that the front would be squeezed into a strip. The compared trials
     and references take up at least `1 / (1 + ROOM)` of the height, and nothing better than them is left out.
     """
-    lowest, highest = extent(candidate.y for candidate in shown)
+    lowest, highest = extent(end for candidate in shown for end in candidate.ends)
     compared = {Group.FRONT, Group.DOMINATED, *OF_REFERENCES}
-    low, high = extent(candidate.y for candidate in shown if candidate.group in compared)
+    low, high = extent(end for candidate in shown if candidate.group in compared for end in candidate.ends)
     if low == high:
         return lowest, highest
     room = ROOM * (high - low)

@@ -25,7 +25,6 @@ from nas.report.candidates import (
     trade_off,
 )
 from nas.report.quantities import plural, quantity, short_count
-from nas.report.standings import ACCURACY
 from nas.report.theme import LIGHT, UNMEASURED
 from nas.view import StudyView
 
@@ -83,7 +82,7 @@ def front_figure(view: StudyView) -> go.Figure:
 
 def full_range(shown: Sequence[Candidate], axes: Axes) -> list[float]:
     """Return the range of the y axis that holds every trial."""
-    return _with_air([quantity(axes.y).shown(end) for end in extent(candidate.y for candidate in shown)])
+    return _with_air([quantity(axes.y).shown(end) for end in extent(end for each in shown for end in each.ends)])
 
 
 def nothing_measured(view: StudyView) -> str:
@@ -127,11 +126,10 @@ def _points(group: Group, members: Sequence[Candidate], axes: Axes, view: StudyV
 
 
 def _error_bars(points: Sequence[Candidate], axes: Axes) -> dict[str, Any] | None:
-    """Return the 95 % intervals of the means over seeds, where accuracy is what stands upright."""
-    margins = [each.standing.margin if each.standing and each.standing.margin is not None else 0.0 for each in points]
-    if axes.y != ACCURACY or not any(margins):
+    """Return the 95 % intervals of the means over seeds."""
+    if not any(each.margin for each in points):
         return None
-    shown = [quantity(axes.y).shown(margin) for margin in margins]
+    shown = [quantity(axes.y).shown(each.margin) for each in points]
     return {"type": "data", "array": shown, "color": UNMEASURED, "thickness": 1.5, "width": 4}
 
 
