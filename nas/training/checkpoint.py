@@ -1,7 +1,6 @@
-"""Where a training stands between two stages, on disk: its weights and its epochs, whole or not at all.
+"""Where a training stands between two stages, on disk: its state and its epochs, whole or not at all.
 
-A stage starts with a new optimizer, so the network is all that the next one goes on from. Each training has one file,
-safetensors with a JSON header, that its latest stage replaces.
+Each training has one file, safetensors with a JSON header, that its latest stage replaces.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
 
 from nas.records import Epoch, Fidelity
 from nas.training.once import Once
+from nas.training.step import State
 from nas.value import Value, canonical_json, digest
 
 MOST_BYTES = 5_000_000_000
@@ -50,10 +49,10 @@ class Reached(Value):
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """How far a training has come, and the network's weights and buffers there, on the CPU."""
+    """How far a training has come, and its state there."""
 
     reached: Reached
-    state: dict[str, Tensor]
+    state: State
 
 
 class Checkpoints:
@@ -126,14 +125,6 @@ class Checkpoints:
         self._tell(f"a checkpoint is ignored, and what it holds trained again: {path}: {reason}")
 
 
-def state_of(network: torch.nn.Module) -> dict[str, Tensor]:
-    """Return a copy of a network's weights and buffers, on the CPU and contiguous."""
-    return {
-        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-        for name, tensor in network.state_dict().items()
-    }
-
-
 def _statuses(paths: Iterator[Path]) -> Iterator[tuple[Path, os.stat_result]]:
     for path in paths:
         try:
@@ -166,7 +157,7 @@ def _read(path: Path) -> Checkpoint:
     return Checkpoint(Reached.model_validate_json(header), state)
 
 
-def _checksum(header: str, state: dict[str, Tensor]) -> str:
+def _checksum(header: str, state: State) -> str:
     sha = hashlib.sha256(header.encode())
     for name in sorted(state):
         sha.update(f"{name} {state[name].dtype} {tuple(state[name].shape)}".encode())

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -21,7 +21,7 @@ from nas.interference.suppression import SuppressionReport
 from nas.records import Epoch, Fidelity, Plan, Recipe
 from nas.training.feed import Feed
 from nas.training.graph import GraphedStep, own_stream
-from nas.training.step import Step, Stepper, forward
+from nas.training.step import State, Step, Stepper, forward
 from nas.value import derive_seed
 
 EVALUATION_BATCH = 128
@@ -49,11 +49,12 @@ class Progress:
 class Stage:
     """Where a training stands among the stages of a longer one, and what it must keep to.
 
-    Optimizer, averaged weights and suppression start anew in each stage, so that nothing but the network with its
-    `epochs_before` goes from one to the next; what a stage draws is its own. `parts`: as in `Step`.
+    It goes on from the `state` that `epochs_before` have come to. Learning rate, averaged weights and suppression start
+    anew in each stage, and what a stage draws is its own. `parts`: as in `Step`.
     """
 
     epochs_before: int = 0
+    state: State | None = field(default=None, repr=False)
     parts: int = 1
     time_limit_s: float = math.inf
     tell: Callable[[str], None] = lambda _: None
@@ -63,18 +64,18 @@ class Stage:
 class Training:
     """What a training gave: the network with its final (or averaged) weights, and its epochs.
 
-    `trained` is the network that was given, which a next stage goes on from. `ended` says why there is no more, None
-    for a training that came to its end. `train_loss_ema` is then the moving average of its steps' losses.
-    `suppression` is None where the recipe asks for none, the network has no map to act on, or it ended before.
+    `ended` says why there is no more, None for a training that came to its end. `train_loss_ema` is then the moving
+    average of its steps' losses, and `state` what a next stage goes on from. `suppression` is None where the recipe
+    asks for none, the network has no map to act on, or it ended before.
     """
 
     network: nn.Module
-    trained: nn.Module
     epochs: tuple[Epoch, ...]
     ended: Ending | None
     seconds: float
     images_per_second: float
     train_loss_ema: float | None = None
+    state: State = field(default_factory=dict, repr=False)
     suppression: SuppressionReport | None = None
 
     @property
@@ -194,7 +195,7 @@ class _Run:
         self.feed = Feed(data, recipe, fidelity, plan, seed=own_seed, mirror_seed=seed, tell=stage.tell)
         self.epochs = stage.epochs_before
         steps = fidelity.epochs * self.feed.batches
-        self.step = Step(network, recipe, plan, steps=steps, seed=own_seed, parts=stage.parts)
+        self.step = Step(network, recipe, plan, steps=steps, seed=own_seed, parts=stage.parts, state=stage.state)
         is_graphed = plan.cuda_graphs and plan.device != "cpu" and recipe.suppression is None  # which hooks some steps
         self.make_step: Stepper = GraphedStep(self.step, stage.tell) if is_graphed else self.step
         self.steps = 0
@@ -231,12 +232,12 @@ class _Run:
         suppressor = self.step.suppressor if ended is None else None
         return Training(
             network=self.step.evaluated,
-            trained=self.step.network,
             epochs=tuple(epochs),
             ended=ended,
             seconds=time.perf_counter() - started,
             images_per_second=self.images_per_second,
             train_loss_ema=moving_average(self.step.losses) if ended is None else None,
+            state=self.step.state() if ended is None else {},
             suppression=None if suppressor is None else suppressor.report(),
         )
 

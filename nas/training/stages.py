@@ -1,9 +1,9 @@
 """Training in stages: through the rungs of a ladder, each annealed to its end, on from the last checkpoint there is.
 
-A stage is a `train` of its own: warm-up, annealing, optimizer, averaged weights and suppression start anew, and the
-network alone goes on, as a copy of its weights and buffers. A checkpoint holds just these, so that going on from one
-is the same, to the bit on a CPU, as never having stopped. AdamW's moments would be worth little: they are those of
-another resolution or of other images, and the warm-up estimates them again while the rate is low.
+A stage is a `train` of its own, with its own warm-up and annealing. Weights, buffers and what the optimizer remembers
+go from one to the next as a copy, which is also what a checkpoint holds: so going on from one is the same, to the bit
+on a CPU, as never having stopped. (With an optimizer that forgets, each stage pays for another start: on digits in
+stages of 2, 2 and 4 epochs, 1.3 points of accuracy over 12 seeds.) Averaged weights and suppression start anew.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from torch import Tensor
-
 from nas.architecture import Architecture, Task
 from nas.data.images import Dataset
 from nas.errors import InputError
 from nas.network.build import Network, build
 from nas.records import Epoch, Fidelity, Plan, Recipe
-from nas.training.checkpoint import Checkpoint, Checkpoints, Reached, TrainingId, state_of
+from nas.training.checkpoint import Checkpoint, Checkpoints, Reached, TrainingId
 from nas.training.graph import free_memory
 from nas.training.loop import Progress, Stage, Training, train
 from nas.training.memory import is_out_of_memory
+from nas.training.step import State
 from nas.value import canonical_json, digest
 
 
@@ -80,7 +79,7 @@ class StagedTraining:
             is_top = len(epochs) == self.rungs[-1].epochs
             if training.ended is not None or (is_top and not goes_on):
                 break
-            state = state_of(training.trained)
+            state = training.state
             reached = Reached(training=self.identity, stages=self._behind(len(epochs)), epochs=epochs)
             checkpoints.save(Checkpoint(reached, state))
         return Staged(network, training, epochs, continued_from, seconds)
@@ -108,7 +107,7 @@ class StagedTraining:
     def _behind(self, epochs: int) -> tuple[Fidelity, ...]:
         return tuple(rung for rung in self.rungs if rung.epochs <= epochs)
 
-    def _resumed(self, checkpoints: Checkpoints) -> tuple[tuple[Epoch, ...], dict[str, Tensor] | None]:
+    def _resumed(self, checkpoints: Checkpoints) -> tuple[tuple[Epoch, ...], State | None]:
         """Return the epochs and the weights of a checkpoint on the way to the top; none, where there is none."""
         found = checkpoints.load(self.identity) if len(self.rungs) > 1 else None
         if found is None or found.reached.stages != self.rungs[:-1][: len(found.reached.stages)]:
@@ -116,16 +115,14 @@ class StagedTraining:
         return found.reached.epochs, found.state
 
     def _train(
-        self, stage: Fidelity, at: int, state: dict[str, Tensor] | None, on_epoch: Callable[[Progress], None]
+        self, stage: Fidelity, at: int, state: State | None, on_epoch: Callable[[Progress], None]
     ) -> tuple[Network, Training]:
         def report(progress: Progress) -> None:
             on_epoch(replace(progress, epochs=self.rungs[-1].epochs))
 
         def attempt(parts: int) -> tuple[Network, Training]:
             network = self.build(stage)
-            if state is not None:
-                network.load_state_dict(state)
-            place = Stage(at, parts, self.seconds_allowed(stage), self.tell)
+            place = Stage(at, state, parts, self.seconds_allowed(stage), self.tell)
             return network, train(
                 network, self.data, self.recipe, stage, self.plan, seed=self.seed, on_epoch=report, stage=place
             )

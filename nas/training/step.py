@@ -18,6 +18,11 @@ from nas.network.build import set_drop_path
 from nas.records import Plan, Recipe
 from nas.value import derive_seed
 
+State = dict[str, Tensor]
+"""What a training has come to, by name: contiguous tensors on the CPU."""
+
+_NETWORK, _OPTIMIZER = "network.", "optimizer."
+
 
 class Stepper(Protocol):
     """Makes one optimizer step a call, on normalised images (B, C, H, W) and their labels (B,)."""
@@ -30,13 +35,22 @@ class Step:
     """The steps of one training, made one by one.
 
     `losses` (steps,) holds the loss of every step made. A batch is run in `parts` whose gradients add up: steps and
-    effective batch stay what they were, but a batch-norm sees the images of its part alone.
+    effective batch stay what they were, but a batch-norm sees the images of its part alone. `state` is that of earlier
+    steps to go on from.
     """
 
     def __init__(
-        self, network: nn.Module, recipe: Recipe, plan: Plan, *, steps: int, seed: int, parts: int = 1
+        self,
+        network: nn.Module,
+        recipe: Recipe,
+        plan: Plan,
+        *,
+        steps: int,
+        seed: int,
+        parts: int = 1,
+        state: State | None = None,
     ) -> None:
-        """Put the network where the plan says; its optimizer, average and suppression start anew."""
+        """Put the network where the plan says; learning rate, average and suppression start anew."""
         self._recipe, self._plan, self._parts = recipe, plan, parts
         self.network = place(network, plan).train()
         self.average = Average(network, recipe.ema_decay) if recipe.ema_decay else None
@@ -56,6 +70,8 @@ class Step:
         self._rate = torch.zeros(1, device=plan.device)
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate
+        if state is not None:
+            self._load(state)
 
     def __call__(self, inputs: Tensor, labels: Tensor) -> None:
         """Make the next step."""
@@ -76,6 +92,27 @@ class Step:
     def evaluated(self) -> nn.Module:
         """The network whose accuracy counts: the averaged one where an average is kept."""
         return self.average.network if self.average is not None else self.network
+
+    def state(self) -> State:
+        """Return copies of all that another training goes on from: weights, buffers, what the optimizer remembers."""
+        found = {_NETWORK + name: tensor for name, tensor in self.network.state_dict().items()}
+        for name, parameter in self.network.named_parameters():
+            remembered = self._optimizer.state[parameter]
+            found |= {f"{_OPTIMIZER}{name}:{key}": value for key, value in remembered.items() if value is not None}
+        return {
+            name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+            for name, tensor in found.items()
+        }
+
+    def _load(self, state: State) -> None:
+        own = {name.removeprefix(_NETWORK): tensor for name, tensor in state.items() if name.startswith(_NETWORK)}
+        self.network.load_state_dict(own)
+        parameters = dict(self.network.named_parameters())
+        for name, value in state.items():
+            if name.startswith(_OPTIMIZER):
+                of, _, key = name.removeprefix(_OPTIMIZER).rpartition(":")
+                like = parameters[of] if value.ndim else self._rate.squeeze()
+                self._optimizer.state[parameters[of]][key] = torch.empty_like(like).detach().copy_(value)
 
     def _backward(self, inputs: Tensor, labels: Tensor, *, images: int) -> Tensor:
         """Add the gradients of these of the batch's `images`; return their share of the mean loss."""

@@ -11,9 +11,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from nas.records import Epoch, Fidelity
+from nas.records import Epoch, Fidelity, Plan, Recipe
 from nas.training import checkpoint
-from nas.training.checkpoint import Checkpoint, Checkpoints, Reached, TrainingId, state_of
+from nas.training.checkpoint import Checkpoint, Checkpoints, Reached, TrainingId
+from nas.training.step import Step
 from tests.training.conftest import Build
 
 OURS, OTHERS = (TrainingId(arch_id=name, seed=1, conditions="c") for name in ("abcdef012345", "fedcba543210"))
@@ -28,7 +29,7 @@ Damage = Callable[[Path], object]
 def saved(make: Build) -> Checkpoint:
     """Give the checkpoint of a network of several number types and layouts."""
     network = make().to(memory_format=torch.channels_last)
-    return Checkpoint(REACHED, state_of(network))
+    return Checkpoint(REACHED, Step(network, Recipe(), Plan(), steps=1, seed=0).state())
 
 
 def test_what_is_saved_is_loaded(saved: Checkpoint, tmp_path: Path) -> None:
