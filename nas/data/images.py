@@ -16,7 +16,7 @@ from torch import Tensor
 from nas.errors import DataError
 
 _MOMENT_IMAGES = 50_000  # enough for mean and std to four digits; ImageNet whole would take a minute and a half
-_RESIZE_CHUNK = 4_096  # images
+_CHUNK = 4_096  # images worked on at a time
 _GREY_LEVEL = 1 / 255
 _GPU_RESERVE = 2**30  # bytes of a GPU that are left to training
 _FORMS = threading.RLock()  # held while another form of a data set is made: trainings in threads share it
@@ -201,7 +201,9 @@ def moments(pixels: Tensor) -> Moments:
     levels = torch.arange(256, dtype=torch.float64, device=pixels.device) / 255
     means, stds = [], []
     for channel in pixels.unbind(1):
-        share = torch.bincount(channel.flatten(), minlength=256).double() / channel.numel()
+        parts = channel.split(_CHUNK)  # flat ones are copies
+        counts = torch.stack([torch.bincount(part.flatten(), minlength=256) for part in parts]).sum(0)
+        share = counts.double() / channel.numel()
         mean = (share * levels).sum()
         means.append(float(mean))
         stds.append(max(float((share * (levels - mean).square()).sum().sqrt()), _GREY_LEVEL))
@@ -223,7 +225,7 @@ def resize(images: Images, resolution: int) -> Images:
 
 def resize_into(resized: Tensor, pixels: Tensor) -> None:
     """Fill `resized` (N, C, H, W) with the images of `pixels`, likewise, a few thousand at a time."""
-    for into, chunk in zip(*(torch.split(part, _RESIZE_CHUNK) for part in (resized, pixels)), strict=True):
+    for into, chunk in zip(*(torch.split(part, _CHUNK) for part in (resized, pixels)), strict=True):
         into.copy_(_bilinear(chunk, resized.shape[-1]))
 
 

@@ -48,7 +48,8 @@ def prepare(origin: Origin, resolution: int | None, division: Division | None) -
         raw = of_store(sibling) if sibling else origin.read()
         name = Name(where, files, split, f"{raw.shape[-1]}px{'-own' if resolution is None else ''}")
         store = keep(name.path(), (len(raw.labels), *raw.shape), build(raw, division, origin.title))
-        remove_superseded(name)
+        if store.path is not None:
+            remove_superseded(name)
     return store
 
 

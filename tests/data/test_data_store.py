@@ -274,6 +274,8 @@ def test_a_read_only_cache_serves_what_it_has(
     assert caplog.records == []
     assert torch.equal(before.at(7).train.pixels, resize(before.train, 7).pixels)
     assert "cannot keep prepared images here: Read-only file system" in caplog.text
+    write_mnist(tmp_path / "idx", seed=1)
+    assert of(tmp_path / "idx").fingerprint != before.fingerprint
 
 
 def test_a_cache_that_cannot_be_made_is_done_without(
