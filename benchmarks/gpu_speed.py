@@ -10,7 +10,7 @@ In one run, all at batch 128 and 32 px, of a network of 1M parameters and of one
   channels_last launched, and bf16 replayed from a CUDA graph.
 - `sharing`: the same in sum for eight trainings, each in a thread with a stream and a graph of its own.
 - `candidates`: whole evaluations as a search makes them (build, zero-cost scores, training with augmentation,
-  validation, interference) per hour: one at a time and launched, one at a time and replayed, eight at a time.
+  validation, interference) per hour: one at a time, launched and replayed; eight threads, and eight processes.
 - `roofline`: bytes that a step cannot but move, by the time it took, by the bandwidth of a large copy in this run.
   Counted are what the forward pass keeps for the backward pass, written and read once (measured with
   `saved_tensors_hooks`); weights, read twice; gradients, written and read; AdamW's two moments and the weights, read
@@ -24,6 +24,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -56,6 +58,7 @@ TOGETHER = 8
 MOST_STEPS = 100_000
 FASTEST = "bf16, replayed"
 TARGET_GAIN = 3.0
+CANDIDATE_EPOCHS, CANDIDATE_SECONDS = 2, 12.0
 
 Lines = list[str]
 
@@ -159,23 +162,42 @@ def wait(device: str) -> None:
         torch.cuda.synchronize(device)
 
 
-def candidates_per_hour(
-    architecture: Architecture, data: Dataset, plan: Plan, fidelity: Fidelity, *, count: int, together: int
-) -> float:
-    """Return how many evaluations an hour holds; each candidate has weights and data order of its own."""
-    evaluate = TrainingEvaluator(data, RECIPE, plan, ladder=(fidelity,))
+def candidates_per_hour(name: str, way: str, asked: argparse.Namespace, *, processes: int, threads: int) -> float:
+    """Return how many evaluations an hour holds, in so many processes of so many threads."""
+    options = ["--serve", name, way, str(threads), "--device", asked.device] + ["--quick"] * asked.quick
+    options += ["--store", str(asked.store)] if asked.store else []
+    servers = [
+        subprocess.Popen(
+            [sys.executable, __file__, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        for _ in range(processes)
+    ]
+    pipes = [(server.stdin, server.stdout) for server in servers if server.stdin and server.stdout]
+    for _, answers in pipes:
+        answers.readline()  # it has evaluated once: kernels are chosen, and the images are on the device
+    for orders, _ in pipes:
+        orders.write("go\n")
+    return 3600 * sum(float(answers.readline()) for _, answers in pipes)
+
+
+def serve(name: str, way: str, threads: int, device: str, data: Dataset, *, quick: bool) -> None:
+    """Evaluate candidates from when the parent says so until the time is up; print how many a second that were."""
+    fidelity = Fidelity(epochs=1 if quick else CANDIDATE_EPOCHS, resolution=TASK.resolution)
+    evaluate = TrainingEvaluator(data.resident(device, print), RECIPE, plans(device)[way], ladder=(fidelity,))
+    architecture = subject(CAPS[name])
     candidate = Candidate(number=0, genotype={}, architecture=architecture, cost=cost(architecture, TASK))
 
-    def one(seed: int) -> bool:
-        return evaluate(candidate, fidelity, seed, lambda _: None).is_complete
+    def until_time_is_up(seed: int) -> float:
+        started, done = time.perf_counter(), 0
+        while time.perf_counter() - started < (1.0 if quick else CANDIDATE_SECONDS):
+            done += evaluate(candidate, fidelity, seed + threads * done, lambda _: None).is_complete
+        return done / (time.perf_counter() - started)
 
-    with ThreadPoolExecutor(together) as pool:
-        list(pool.map(one, range(together)))  # kernels are chosen, and the images put on the device
-        wait(plan.device)
-        started = time.perf_counter()
-        completed = sum(pool.map(one, range(count)))
-        wait(plan.device)
-    return 3600 * completed / (time.perf_counter() - started)
+    evaluate(candidate, fidelity, -1, lambda _: None)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    with ThreadPoolExecutor(threads) as pool:
+        print(sum(pool.map(until_time_is_up, range(threads))), flush=True)
 
 
 def noise() -> dict[str, Tensor]:
@@ -212,8 +234,9 @@ def pack(spec: str, path: Path) -> None:
     save_file(tensors, path)
 
 
-def measure(name: str, device: str, data: Dataset, *, quick: bool) -> dict[str, Any]:
+def measure(name: str, asked: argparse.Namespace) -> dict[str, Any]:
     """Return everything about the network called `name`."""
+    device, quick = asked.device, asked.quick
     architecture, together = subject(CAPS[name]), 2 if quick else TOGETHER
     seconds = 0.5 if quick else 3.0
     ways, failures = plans(device), Lines()
@@ -234,14 +257,11 @@ def measure(name: str, device: str, data: Dataset, *, quick: bool) -> dict[str, 
         "share alone": moved * alone[best] / RECIPE.batch_size / bandwidth,
         "share sharing": moved * sharing / RECIPE.batch_size / bandwidth,
     }
-    fidelity = Fidelity(epochs=1 if quick else 4, resolution=TASK.resolution)
-    runs = {"one at a time, " + way.split(", ")[1]: (plan, 1) for way, plan in list(ways.items())[1:]}
-    runs[f"{together} at a time"] = (ways[best], together)
+    one = {f"one at a time, {way.split(', ')[1]}": (way, 1, 1) for way in list(ways)[1:]}
+    shared = {f"{together} threads": (best, 1, together), f"{together} processes": (best, together, 1)}
     hourly = {
-        way: candidates_per_hour(
-            architecture, data, plan, fidelity, count=(2 if quick else 5) * max(1, count // 2), together=count
-        )
-        for way, (plan, count) in runs.items()
+        words: candidates_per_hour(name, way, asked, processes=processes, threads=threads)
+        for words, (way, processes, threads) in (one | shared).items()
     }
     return {
         "params": cost(architecture, TASK).params,
@@ -249,7 +269,7 @@ def measure(name: str, device: str, data: Dataset, *, quick: bool) -> dict[str, 
         "alone, images per second": alone,
         "sharing, images per second": sharing,
         "candidates per hour": hourly,
-        "epochs a candidate": fidelity.epochs,
+        "epochs a candidate": 1 if quick else CANDIDATE_EPOCHS,
         "roofline": roofline,
         "largest relative difference of losses": correct(architecture, device),
         "graphs that failed": failures,
@@ -271,8 +291,8 @@ def table(found: dict[str, dict[str, Any]]) -> Lines:
             f"  {way:27} {count:12,.0f} candidates/h of {each['epochs a candidate']} epochs, {count / first:.2f}x"
             for way, count in hourly.items()
         ]
-        *_, alone, shared = hourly.values()
-        lines.append(f"  packed against one at a time {shared / alone:.2f}x (target {TARGET_GAIN:g}x)")
+        *_, alone, threads, processes = hourly.values()
+        lines.append(f"  packed against one at a time {max(threads, processes) / alone:.2f}x (target {TARGET_GAIN:g}x)")
         roof = each["roofline"]
         lines.append(
             f"  roofline: {roof['bytes a step'] / 1e6:.0f} MB a step, "
@@ -294,23 +314,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--pack", type=Path, help="write images of --data there, and end")
     parser.add_argument("--data", default="digits")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--serve", nargs=3, metavar=("NAME", "WAY", "THREADS"), help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
     if asked.pack:
         pack(asked.data, asked.pack)
         return
     torch.set_num_threads(1)
     started = time.perf_counter()
-    data = dataset(load_file(asked.store) if asked.store else noise(), share=0.05 if asked.quick else 1.0)
+    if asked.serve:
+        name, way, threads = asked.serve
+        data = dataset(load_file(asked.store) if asked.store else noise(), share=0.05 if asked.quick else 1.0)
+        serve(name, way, int(threads), asked.device, data, quick=asked.quick)
+        return
     found: dict[str, dict[str, Any]] = {}
     for name in asked.networks:
-        found[name] = measure(name, asked.device, data, quick=asked.quick)
+        found[name] = measure(name, asked)
         device = "cpu" if asked.device == "cpu" else torch.cuda.get_device_name(asked.device)
         content = {"environment": environment() | {"device": device}, "seconds": time.perf_counter() - started}
         if asked.out:
             asked.out.write_text(json.dumps(content | {"networks": found}, indent=2) + "\n")
-        print(f"{name} done after {time.perf_counter() - started:.0f} s", flush=True)
-    print(f"\n{device}, torch {torch.__version__}, batch {RECIPE.batch_size}, {TASK.resolution} px")
-    print("\n".join(table(found)))
+        print(f"{device}, torch {torch.__version__}, batch {RECIPE.batch_size}, {TASK.resolution} px")
+        print("\n".join(table({name: found[name]})), flush=True)
 
 
 if __name__ == "__main__":
