@@ -1,20 +1,20 @@
 """A depthwise convolution whose backward pass is as fast as its forward pass, on a CPU.
 
-oneDNN (3.12, what torch 2.11 to 2.14 call) has fast kernels for the forward pass of every depthwise convolution, and
-for the weight gradient of kernels up to three columns wide on maps that are not smaller than the kernel; the rest falls
-back to plain loops. Milliseconds at batch 128, 32 channels, 16 x 16, channels_last, one thread of a machine with
-AVX-512, where forward takes 0.1 to 1.4:
+oneDNN (3.12, in torch 2.14) has fast kernels for the forward pass, and for the weight gradient of kernels up to three
+columns wide on maps taller than the kernel. The rest falls back to plain loops, so both gradients are put in terms of
+what is fast. Milliseconds of the backward pass, batch 128, 32 channels, 16 x 16 pixels, one thread with
+AVX-512, torch's own against ours (forward takes 0.1 to 1.1):
 
-    kernel, stride      of the input, bfloat16      of the weight, bfloat16      of the weight, float32
-    3, 1                     0.5 -> 0.3                      0.2                          0.3
-    5, 1                     1.0 -> 0.6                     20.1 -> 1.0                   7.9 -> 1.4
-    7, 1                     2.6 -> 1.4                     19.3 -> 1.6                  13.4 -> 2.2
-    3, 2                    26.1 -> 0.5                      0.1                          0.2
-    5, 2                    42.0 -> 0.8                     13.1 -> 0.5                   2.5 -> 0.8
-    7, 2                    58.8 -> 1.7                     12.5 -> 0.9                   5.0 -> 1.3
+    kernel, stride    bfloat16, channels_last    float32, channels_last    float32, contiguous
+        3, 1               0.8    0.7                 0.9    -                  3.6    -
+        5, 1              21.2    2.3                 9.2    4.2               31.5    7.6
+        7, 1              20.9    4.4                15.7    7.2               59.4   11.1
+        3, 2              26.1    0.7                 1.1    -                  1.6    -
+        5, 2              54.1    1.6                 4.0    3.4                8.9    6.6
+        7, 2              71.8    2.5                 6.1    5.3               14.6    8.0
 
-So both gradients are put in terms of what is fast. Elsewhere, on a GPU and where nothing is differentiated, the
-convolution is torch's own; forward it always is.
+In float32 a 3 x 3 kernel is left to torch, which is as fast or faster. So are a GPU, other strides and paddings, and
+whatever is not differentiated, traced or exported. The forward pass always is torch's.
 """
 
 from __future__ import annotations

@@ -76,6 +76,22 @@ def test_solu_is_x_times_softmax_over_channels_then_layer_norm() -> None:
     assert torch.allclose(module(Act("solu", 8))(MAPS), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("width", [8, 24])
+@pytest.mark.parametrize("layer", ["solu", "layer"])
+def test_norms_over_channels_of_a_bfloat16_map_are_computed_in_float32(
+    layer: str, width: int, layout: torch.memory_format
+) -> None:
+    built = module(Act("solu", width) if layer == "solu" else Norm("layer", width))
+    maps = torch.randn(2, width, 5, 5).bfloat16().contiguous(memory_format=layout).requires_grad_()
+    exact = maps.detach().float().requires_grad_()
+    found, expected = built(maps), built(exact)
+    assert torch.equal(found, expected.bfloat16())
+    weights = torch.randn(2, width, 5, 5).bfloat16()
+    (gradient,) = torch.autograd.grad(found, maps, weights)
+    assert torch.allclose(gradient, torch.autograd.grad(expected, exact, weights.float())[0].bfloat16(), atol=1e-3)
+
+
 def test_relu_squared_is_the_square_of_the_positive_part() -> None:
     assert torch.equal(module(Act("relu_squared", 8))(MAPS), MAPS.clamp(min=0) ** 2)
 
