@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nas.data.augment import Normaliser
 from nas.data.images import Images
 from nas.errors import InputError
 from nas.records import Plan
 from nas.training import robustness as subject
-from nas.training.loop import Normaliser, evaluate
+from nas.training.loop import evaluate
 from nas.training.robustness import CORRUPTIONS, FGSM, NOISE_STD, corrupted, fgsm, robustness
 
 PLAN = Plan()
