@@ -35,7 +35,7 @@ def search_command(request: SearchRequest, *, as_json: bool) -> None:
         prepared = prepare(request, _say)
         study = prepared.study
         _say_plan(prepared)
-        plan = prepared.evaluator.plan
+        plan = prepared.plan
         with Display(study, plan.workers) as display:
             if is_complete(study):
                 display.say(f"study {study.name}: nothing is left to train")
@@ -58,7 +58,7 @@ def search_command(request: SearchRequest, *, as_json: bool) -> None:
 
 def _lead(prepared: Prepared, request: SearchRequest, display: Display) -> None:
     """Start the workers and watch them to their end; NasError when every one of them died."""
-    plan = prepared.evaluator.plan
+    plan = prepared.plan
     dead: list[Ended] = []
     logs = prepared.folder.path / "workers"
     with Crew(_command(prepared, request), posts(plan, plan.workers), threads=plan.threads, logs=logs) as crew:
@@ -78,7 +78,7 @@ def _lead(prepared: Prepared, request: SearchRequest, display: Display) -> None:
 def _command(prepared: Prepared, request: SearchRequest) -> list[str]:
     """Return the command line of a worker, but for its device."""
     where = ["--results", str(request.results), *(["--storage", request.storage] if request.storage else [])]
-    trials = prepared.evaluator.plan.trials_per_device
+    trials = prepared.plan.trials_per_device
     allow = ["--allow-code"] if is_code_allowed() else []
     return [*allow, "worker", prepared.study.name, *where, "--trials-per-gpu", str(trials)]
 
@@ -120,7 +120,7 @@ def _say_plan(prepared: Prepared) -> None:
         _say(f"left out {skipped:,} images that cannot be read")
     if report.idle_genes:
         _say(f"genes that never matter: {', '.join(report.idle_genes)}")
-    plan = prepared.evaluator.plan
+    plan = prepared.plan
     if prepared.choice is None:
         _say(f"training on {describe(plan)}, as the study began")
     else:

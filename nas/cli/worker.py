@@ -21,7 +21,7 @@ def worker_command(request: SearchRequest, *, with_parent: bool) -> None:
     open_study(request.name, request.results, request.storage)  # a wrong name is told with the names there are
     try:
         worker = join(request, _say)
-        plan = worker.evaluator.plan
+        plan = worker.plan
         _say(f"working on study {request.name}: {describe(plan)}")
         complete(worker.studies(plan.trials_per_device), worker.evaluator, worker.accept, _tell)
         _say(f"study {request.name}: nothing is left to do for this worker")

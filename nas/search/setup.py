@@ -27,17 +27,18 @@ from nas.search.study import Study, study_names
 from nas.search.workers import check_workers
 from nas.training.checkpoint import Checkpoints
 from nas.training.plan import PlanChoice, choose_plan
-from nas.training.plan_options import parse_device
+from nas.training.plan_options import check_overrides, parse_device
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A study that is ready to be worked on, and what to tell the user before; `choice` only of a new one.
 
-    The evaluator has the plan of this run: how many train at once may differ from run to run.
+    `plan` is this run's: how many train at once may differ from run to run. The evaluator trains on its first device.
     """
 
     study: Study
+    plan: Plan
     evaluator: TrainingEvaluator
     folder: StudyFolder
     url: str
@@ -96,7 +97,7 @@ def join(request: SearchRequest, tell: Callable[[str], None] = lambda _: None) -
     torch.set_num_threads(plan.threads)
     data = _same_data(request, study, tell)
     mine = plan.model_copy(update={"device": device, "trials_per_device": trials})
-    return Prepared(study, _evaluator(study, data, mine, folder, tell), folder, url)
+    return Prepared(study, mine, _evaluator(study, data, mine, folder, tell), folder, url)
 
 
 def _check_name(name: str) -> None:
@@ -132,7 +133,7 @@ def _create(request: SearchRequest, url: str, folder: StudyFolder, tell: Callabl
     trials = request.trials or DEFAULT_TRIALS
     study = Study.create(open_storage(url, create=True), config, trials, request.max_hours)
     folder.write(config)
-    return Prepared(study, _evaluator(study, data, config.plan, folder, tell), folder, url, choice)
+    return Prepared(study, config.plan, _evaluator(study, data, config.plan, folder, tell), folder, url, choice)
 
 
 def _resume(request: SearchRequest, url: str, folder: StudyFolder, tell: Callable[[str], None]) -> Prepared:
@@ -142,12 +143,13 @@ def _resume(request: SearchRequest, url: str, folder: StudyFolder, tell: Callabl
     data = _same_data(request, study, tell)
     refuse_other_target(request, study, data)
     parse_device(config.plan.device, torch.cuda.device_count())
+    check_overrides(plan_overrides(request), config.plan.device)
     study.extend(request.trials, request.max_hours)
     folder.prepare()
     folder.write(config)
     now = {name: value for name, value in plan_overrides(request).decided.items() if name in FREE}
-    evaluator = _evaluator(study, data, config.plan.model_copy(update=now), folder, tell)
-    return Prepared(study, evaluator, folder, url)
+    plan = config.plan.model_copy(update=now)
+    return Prepared(study, plan, _evaluator(study, data, plan, folder, tell), folder, url)
 
 
 def _evaluator(
@@ -157,7 +159,7 @@ def _evaluator(
     return TrainingEvaluator(
         data,
         config.recipe,
-        plan,
+        plan.model_copy(update={"device": plan.devices[0]}),
         ladder=config.fidelities,
         checkpoints=Checkpoints(folder.checkpoints, tell),
         pace=config.pace,

@@ -39,11 +39,14 @@ class Ended:
 
 
 def posts(plan: Plan, workers: int) -> tuple[Post, ...]:
-    """Return the posts of so many workers: cores of their own where there are enough, GPUs in turn."""
+    """Return the posts of so many workers: GPUs in turn, or cores of their own where they take all that there are.
+
+    Where some are left over the system finds the free ones: another search may be running beside this one.
+    """
     if plan.devices != ("cpu",):
         return tuple(Post(plan.devices[i % len(plan.devices)]) for i in range(workers))
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    if len(cores) < workers * plan.threads:
+    if len(cores) != workers * plan.threads:
         return (Post("cpu"),) * workers
     return tuple(Post("cpu", frozenset(cores[i * plan.threads : (i + 1) * plan.threads])) for i in range(workers))
 

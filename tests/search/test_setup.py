@@ -13,7 +13,7 @@ from nas.records import Fidelity, Status, StudyConfig
 from nas.search.draft import DEFAULT_TRIALS
 from nas.search.loop import run
 from nas.search.request import SearchRequest
-from nas.search.setup import Prepared, prepare
+from nas.search.setup import Prepared, join, prepare
 from nas.search.storage import open_storage, sqlite_url
 from nas.search.study import Study
 from tests.core.examples import architecture, block
@@ -87,8 +87,21 @@ def test_hours_and_workers_may_change_from_run_to_run(asked: dict[str, Any]) -> 
     assert first.study.max_hours == 1
     again = prepare(SearchRequest(**asked, max_hours=2, workers=2))
     assert again.study.max_hours == 2
-    assert (first.evaluator.plan.workers, again.evaluator.plan.workers) == (1, 2)
+    assert (first.plan.workers, again.plan.workers) == (1, 2)
     assert again.study.config == first.study.config
+
+
+def test_several_gpus_are_the_workers_and_the_first_is_this_process_s(
+    asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    prepared = prepare(SearchRequest(**asked, device="cuda:0,1", trials_per_gpu=3))
+    assert prepared.plan.devices == ("cuda:0", "cuda:1")
+    assert (prepared.plan.trials_per_device, prepared.evaluator.plan.device) == (3, "cuda:0")
+    worker = join(SearchRequest(asked["results"], study="first", device="cuda:1"))
+    assert worker.evaluator.plan.device == "cuda:1"
+    assert len(worker.studies(worker.plan.trials_per_device)) == 3
+    assert "--plan: workers=3, but each GPU of cuda:0,1 has one worker" in refusal(asked, workers=3)
 
 
 def test_the_cost_is_estimated_for_the_whole_study(asked: dict[str, Any]) -> None:

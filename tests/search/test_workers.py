@@ -44,10 +44,11 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("two_cores")
-def test_workers_have_cores_of_their_own_where_there_are_enough() -> None:
+def test_workers_have_cores_of_their_own_where_they_take_all() -> None:
     assert posts(Plan(), 2) == (Post("cpu", frozenset({4})), Post("cpu", frozenset({6})))
     assert posts(Plan(threads=2), 1) == (Post("cpu", frozenset({4, 6})),)
     assert posts(Plan(), 3) == (Post("cpu"),) * 3
+    assert posts(Plan(), 1) == (Post("cpu"),)
 
 
 def test_gpus_have_workers_in_turn() -> None:
