@@ -14,11 +14,13 @@ from nas.errors import DataError
 VALIDATION_FRACTION = 0.2
 VALIDATION_IMAGES = 10_000  # accuracy on that many has a standard error below half a point; more only costs time
 
-_NESTED_SEED = 0  # of the one order of train: all trainings at a fidelity see the same part of it
+FEWEST_JUDGING, TRAINED_A_JUDGING = 1_000, 4  # validation images; trained images for each of them
+
+_NESTED_SEED = 0  # of the one order: all trainings at a fidelity see the same part of it
 
 
 def hold_out(labels: Tensor, classes: Sequence[str], fraction: float | None, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Return the indices of train, in nested order, and of validation, ascending; each class in proportion.
+    """Return the indices of train and of validation, each in nested order, so that any first part has each class.
 
     `fraction` of the images is held out; None means a fifth, but at most 10,000 images, and at least as
     many as there are classes. Raises DataError if a class has fewer than two images, or if either side would
@@ -30,7 +32,7 @@ def hold_out(labels: Tensor, classes: Sequence[str], fraction: float | None, *, 
         raise DataError(f"class {name!r} has {count} readable image(s); train and validation need one each")
     held_out = _held_out_count(len(labels), len(classes), fraction)
     train, validation = split_labels(labels, held_out, seed=seed)
-    return train[nested_order(labels[train])], validation
+    return train[nested_order(labels[train])], validation[nested_order(labels[validation])]
 
 
 def split_labels(labels: Tensor, held_out: int, *, seed: int) -> tuple[Tensor, Tensor]:
@@ -64,6 +66,15 @@ def subset(images: Images, fraction: float) -> Images:
         raise DataError(f"train fraction must be above 0 and at most 1, got {fraction}")
     size = max(1, round(fraction * len(images)))
     return Images(images.pixels[:size], images.labels[:size])
+
+
+def judging_count(validation: int, trained: int) -> int:
+    """Return how many of the `validation` images judge a stage that trains on `trained` images, repeats counted.
+
+    A forward pass costs a third of a step: on all of a large split a short proxy would take as long to judge as to
+    train. A fourth of what it trains on adds a twelfth to its cost.
+    """
+    return min(validation, max(FEWEST_JUDGING, trained // TRAINED_A_JUDGING))
 
 
 def fixed_batch(images: Images, size: int, *, seed: int) -> Images:

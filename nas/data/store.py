@@ -32,7 +32,7 @@ from torch import Tensor
 from nas.data.images import Images, Moments
 from nas.data.spec import cache_dir
 
-FORMAT = 2  # part of every store's name: raise it when the content of a store changes
+FORMAT = 3  # part of every store's name: raise it when the content of a store changes
 _HEADER_BYTES = 4_096  # with these in front the pixels begin on a page, or nearly
 _LOG = logging.getLogger(__name__)
 

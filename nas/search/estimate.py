@@ -10,6 +10,7 @@ from statistics import fmean
 
 from nas.architecture import Architecture, Task
 from nas.budget import cost
+from nas.data.split import judging_count
 from nas.errors import InputError, SpaceError
 from nas.feasibility import repair
 from nas.records import Fidelity, StudyConfig
@@ -77,7 +78,11 @@ def estimate(
         images += trainings * seen
         if config.pace is not None:
             macs = fmean(cost(member, _at(task, fidelity)).macs for member in members)
-            worth = seen * (1 + DATA_SHARE) + validation_images * FORWARD_SHARE + MEASURED_IMAGES
+            worth = (
+                seen * (1 + DATA_SHARE)
+                + judging_count(validation_images, round(seen)) * FORWARD_SHARE
+                + MEASURED_IMAGES
+            )
             seconds += trainings * (config.pace.seconds(worth, macs) + SECONDS_A_JOB)
     params = fmean(cost(member, task).params for member in members)
     pixels = sum(side**2 for side in {each.resolution for each in config.fidelities})

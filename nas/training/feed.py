@@ -10,7 +10,7 @@ from torch import Tensor
 from nas.data.augment import Augmentation, Normaliser, alternating
 from nas.data.batches import epoch_order
 from nas.data.images import Dataset
-from nas.data.split import subset
+from nas.data.split import judging_count, subset
 from nas.records import Fidelity, Plan, Recipe
 from nas.value import derive_seed
 
@@ -39,10 +39,11 @@ class Feed:
         mirror_seed: int,
         tell: Callable[[str], None],
     ) -> None:
-        """Take the part of the train split that the fidelity says, at its resolution, onto the device if it fits."""
+        """Take the parts of train and validation that a fidelity asks for, at its side, onto the device if they fit."""
         here = data.at(fidelity.resolution).resident(plan.device, tell)
         self.images = subset(here.train, fidelity.train_fraction)
-        self.validation = here.validation
+        judging = judging_count(len(here.validation), fidelity.epochs * len(self.images))
+        self.validation = subset(here.validation, judging / len(here.validation))
         self.batch_size = min(recipe.batch_size, len(self.images))
         layout = torch.channels_last if plan.channels_last else torch.contiguous_format
         self.normaliser = Normaliser(data.mean, data.std, memory_format=layout)

@@ -13,7 +13,7 @@ from torch import Tensor
 from nas.data.images import Images
 from nas.data.load import load_dataset
 from nas.data.spec import DataSpec
-from nas.data.split import fixed_batch, hold_out, nested_order, subset
+from nas.data.split import fixed_batch, hold_out, judging_count, nested_order, subset
 from nas.errors import DataError
 
 
@@ -145,3 +145,10 @@ def test_nothing_touches_the_global_generators() -> None:
     nested_order(numbered(10, 10).labels)
     fixed_batch(numbered(10, 10), 4, seed=0)
     assert torch.equal(torch.get_rng_state(), expected)
+
+
+@pytest.mark.parametrize(
+    ("validation", "trained", "judging"), [(287, 2_300, 287), (12_000, 2_400, 1_000), (12_000, 20_000, 5_000)]
+)
+def test_a_stage_is_judged_on_a_fourth_of_what_it_trains_on(validation: int, trained: int, judging: int) -> None:
+    assert judging_count(validation, trained) == judging
