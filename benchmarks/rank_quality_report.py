@@ -21,7 +21,7 @@ from nas.value import FrozenMap
 ACCURACY, FULL, MIX, FIRST_MIX = "val_accuracy", "full", "mix", "mix, nothing earned yet"
 FOLDS = 5
 TARGETS = {"overall": 0.92, "top fifth": 0.6}
-WORDS = {"epoch": "1 epoch", "half": "4 epochs at half the resolution"}
+WORDS = {"epoch": "1 epoch of 20"}
 
 
 def report(results: Path) -> None:
@@ -68,9 +68,7 @@ def of_evaluation(runs: Any, name: str, final: dict[int, float]) -> dict[str, An
     told[MIX] = np.array([mixes[i % FOLDS][i] for i in range(len(networks))])
     told[FIRST_MIX] = Mix.fitted(table, PRIORS).values(table)
     top = accuracy >= np.quantile(accuracy, 0.8)
-    seconds = {
-        each: fmean(own[0]["measurement"]["train_seconds"] for own in runs[each].values()) for each in (name, FULL)
-    }
+    seconds = {each: fmean(own[0]["processor_seconds"] for own in runs[each].values()) for each in (name, FULL)}
     return {
         "share_of_seconds": seconds[name] / seconds[FULL],
         "weights": weights,
@@ -108,7 +106,7 @@ def show(name: str, found: dict[str, Any]) -> None:
     noise = f", one seed's noise {100 * found['seed_noise']:.2f} points" if found["seed_noise"] else ""
     print(f"\n{name}: {found['networks']} networks, accuracy {100 * low:.1f} to {100 * high:.1f} %{noise}")
     for evaluation, each in found["evaluations"].items():
-        print(f"\n{WORDS[evaluation]}: {100 * each['share_of_seconds']:.1f} % of the seconds of full training")
+        print(f"\n{WORDS[evaluation]}: {100 * each['share_of_seconds']:.1f} % of the processor time of full training")
         top = f"top fifth ({each['top_networks']})"
         print(f"{'Spearman (Kendall)':26}{'overall':>28}{top:>24}")
         ranked = sorted(each["scores"].items(), key=lambda item: -(item[1]["overall"] or {"value": -1})["value"])
