@@ -23,9 +23,10 @@ from nas.search.workers import Crew, Ended, posts
 from nas.training.plan import describe
 from nas.training.recipe import effort_shares
 
-LEAST_LOOK_SECONDS = 0.5
 LOOKS_SHARE = 0.02
-"""Of one core: what looking at the workers' progress may cost."""
+"""Of one core: what looking at the workers' progress may cost, if they are looked at often enough."""
+LEAST_PAUSE, LONGEST_PAUSE = 0.5, 3.0
+"""Seconds between two looks."""
 
 
 def search_command(request: SearchRequest, *, as_json: bool) -> None:
@@ -69,7 +70,8 @@ def _lead(prepared: Prepared, request: SearchRequest, display: Display) -> None:
                 if each.reason:
                     dead.append(each)
                     display.say(f"worker {each.worker} died: {each.reason}; all it said is in {crew.log(each.worker)}")
-            time.sleep(max(LEAST_LOOK_SECONDS, (time.monotonic() - started) / LOOKS_SHARE))
+            pause = (time.monotonic() - started) / LOOKS_SHARE
+            time.sleep(min(max(pause, LEAST_PAUSE), LONGEST_PAUSE))
         display.look()
     if len(dead) == plan.workers:
         raise NasError(f"study {prepared.study.name}: all {plan.workers} workers died; the first: {dead[0].reason}")
