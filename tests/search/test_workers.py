@@ -22,9 +22,10 @@ from nas.search.request import SearchRequest
 from nas.search.setup import prepare
 from nas.search.storage import open_storage, sqlite_url
 from nas.search.study import Study
+from nas.search.worker import complete
 from nas.search.worker_id import is_gone
 from nas.search.workers import Crew, Post, check_workers, posts
-from tests.search.fakes import TINY_SPACE, plain_choice
+from tests.search.fakes import TINY_SPACE, FakeEvaluator, accept_all, plain_choice
 
 SPACE = TINY_SPACE.replace("[8, 16]", "[8, 12, 16, 24]").replace("[4, 8]", "[4, 8, 12]")
 TRIALS = 8
@@ -93,21 +94,27 @@ class Shared:
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Iterator[Callable[..., Shared]]:
-    """Start searches of a small study on digits."""
-    started = []
+def results(tmp_path: Path) -> Path:
+    """Give the results folder of a small study on digits that has not begun."""
     (tmp_path / "space.toml").write_text(SPACE)
     asked = {"space": str(tmp_path / "space.toml"), "study": "s", "trials": TRIALS, "epochs": 2, "finalists": 0}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("nas.search.setup.choose_plan", plain_choice)
         prepare(SearchRequest(tmp_path / "results", **asked))
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def shared(results: Path) -> Iterator[Callable[..., Shared]]:
+    """Start searches of that study."""
+    started = []
 
     def start(*options: str) -> Shared:
-        command = [sys.executable, "-m", "nas", "search", "--study", "s", "--results", str(tmp_path / "results")]
+        command = [sys.executable, "-m", "nas", "search", "--study", "s", "--results", str(results)]
         pipe = subprocess.PIPE
         process = subprocess.Popen([*command, *options], stdout=pipe, stderr=pipe, text=True)
         started.append(process)
-        return Shared(tmp_path / "results", process)
+        return Shared(results, process)
 
     yield start
     for process in started:
@@ -159,11 +166,11 @@ def test_no_worker_outlives_its_parent(shared: Callable[..., Shared], number: si
         assert "Traceback" not in err
 
 
-def test_a_finished_study_starts_no_worker(shared: Callable[..., Shared]) -> None:
-    first = shared("--workers", "1")
-    first.end()
+def test_a_finished_study_starts_no_worker(shared: Callable[..., Shared], results: Path) -> None:
+    study = Study.open(open_storage(sqlite_url(results / "s" / "study.db")), "s")
+    complete([study], FakeEvaluator(), accept_all)
     again = shared("--workers", "2")
     out, err = again.end()
     assert "nothing is left to train" in err
     assert "front of study s" in out
-    assert not (again.results / "s" / "workers").exists()
+    assert not (results / "s" / "workers").exists()
