@@ -12,7 +12,7 @@ import numpy as np
 
 from nas.results import environment, write_whole
 from nas.trust.correlation import Correlation, association
-from nas.trust.earned import PRIORS, earned, scores
+from nas.trust.earned import PRIORS, earned
 from nas.trust.measured import Measured
 from nas.trust.mix import SCORE_DIRECTIONS, Mix, column
 from nas.trust.noise import seed_noise
@@ -57,7 +57,7 @@ def of_evaluation(runs: Any, name: str, final: dict[int, float]) -> dict[str, An
     networks = [measured(runs[name][n][0]) for n in sorted(final) if runs[name][n]]
     truth = [measured(runs[FULL][each.number][0], {ACCURACY: final[each.number]}) for each in networks]
     accuracy = np.array([each.metrics[ACCURACY] for each in truth])
-    table = [scores(each) for each in networks]
+    table = [each.scores for each in networks]
     told = {
         each: column(table, each) * (1 if direction == "maximize" else -1)
         for each, direction in SCORE_DIRECTIONS.items()
