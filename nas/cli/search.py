@@ -33,7 +33,7 @@ def search_command(request: SearchRequest, *, as_json: bool) -> None:
     """Run a search to its end, or to Ctrl-C; either way the study is whole."""
     study = None
     try:
-        prepared = prepare(request, _say)
+        prepared = prepare(request, _say, _say if sys.stderr.isatty() else lambda _: None)
         study = prepared.study
         _say_plan(prepared)
         plan = prepared.plan

@@ -30,6 +30,10 @@ from nas.training.plan import PlanChoice, choose_plan
 from nas.training.plan_options import check_overrides, parse_device
 
 
+def _nothing(_: str) -> None:
+    """Say nothing."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A study that is ready to be worked on, and what to tell the user before; `choice` only of a new one.
@@ -67,22 +71,25 @@ class Prepared:
         return tuple(Study.open(open_storage(self.url), self.study.name) for _ in range(count))
 
 
-def prepare(request: SearchRequest, tell: Callable[[str], None] = lambda _: None) -> Prepared:
+def prepare(
+    request: SearchRequest, tell: Callable[[str], None] = _nothing, on_step: Callable[[str], None] = _nothing
+) -> Prepared:
     """Return the study of a request, opened or newly made. InputError, in one line, for anything that cannot be.
 
-    This process then runs with the threads of the study's plan.
+    This process then runs with the threads of the study's plan. `on_step` hears what is done now, `tell` what training
+    has to say later, such as that a disk is full.
     """
     _check_name(request.name)
     folder = StudyFolder(request.results / request.name)
     url = request.storage or sqlite_url(folder.database)
     check_workers(plan_overrides(request).workers or 1, is_sqlite=sqlite_path(url) is not None)
     make = _resume if _exists(url, request.name) else _create
-    prepared = make(request, url, folder, tell)
+    prepared = make(request, url, folder, tell, on_step)
     torch.set_num_threads(prepared.study.config.plan.threads)
     return prepared
 
 
-def join(request: SearchRequest, tell: Callable[[str], None] = lambda _: None) -> Prepared:
+def join(request: SearchRequest, tell: Callable[[str], None] = _nothing) -> Prepared:
     """Return the study of a request for one more worker, on a device of the kind that the study has."""
     folder = StudyFolder(request.results / request.name)
     url = request.storage or sqlite_url(folder.database)
@@ -95,7 +102,7 @@ def join(request: SearchRequest, tell: Callable[[str], None] = lambda _: None) -
     if device.partition(":")[0] != plan.device.partition(":")[0]:
         raise InputError(f"--device {device}: study {study.name!r} is trained on {plan.device}")
     torch.set_num_threads(plan.threads)
-    data = _same_data(request, study, tell)
+    data = _same_data(request, study, _nothing)
     mine = plan.model_copy(update={"device": device, "trials_per_device": trials})
     return Prepared(study, mine, _evaluator(study, data, mine, folder, tell), folder, url)
 
@@ -110,17 +117,23 @@ def _exists(url: str, name: str) -> bool:
     return (path is None or path.is_file()) and name in study_names(open_storage(url))
 
 
-def _create(request: SearchRequest, url: str, folder: StudyFolder, tell: Callable[[str], None]) -> Prepared:
+def _create(
+    request: SearchRequest,
+    url: str,
+    folder: StudyFolder,
+    tell: Callable[[str], None],
+    on_step: Callable[[str], None],
+) -> Prepared:
     draft = Draft.of(request)
     if request.target != "data":  # an impossible cap is refused before images are read for minutes
         preflight(draft.space, draft.budget, seed=draft.seed)
-    data = _load(draft.spec, request, draft.seed, draft.resolution, tell)
+    data = _load(draft.spec, request, draft.seed, draft.resolution, on_step)
     if request.target == "data":
         draft = draft.on(data)
         preflight(draft.space, draft.budget, seed=draft.seed)
     members, images = draft.members(), draft.images(data)
     folder.prepare()
-    tell("measuring how training runs fastest here")
+    on_step("measuring how training runs fastest here")
     choice = choose_plan(
         members,
         _task(data),
@@ -136,11 +149,17 @@ def _create(request: SearchRequest, url: str, folder: StudyFolder, tell: Callabl
     return Prepared(study, config.plan, _evaluator(study, data, config.plan, folder, tell), folder, url, choice)
 
 
-def _resume(request: SearchRequest, url: str, folder: StudyFolder, tell: Callable[[str], None]) -> Prepared:
+def _resume(
+    request: SearchRequest,
+    url: str,
+    folder: StudyFolder,
+    tell: Callable[[str], None],
+    on_step: Callable[[str], None],
+) -> Prepared:
     study = Study.open(open_storage(url), request.name)
     config = study.config
     refuse_changes(request, study)
-    data = _same_data(request, study, tell)
+    data = _same_data(request, study, on_step)
     refuse_other_target(request, study, data)
     parse_device(config.plan.device, torch.cuda.device_count())
     check_overrides(plan_overrides(request), config.plan.device)
@@ -167,10 +186,10 @@ def _evaluator(
     )
 
 
-def _same_data(request: SearchRequest, study: Study, tell: Callable[[str], None]) -> Dataset:
+def _same_data(request: SearchRequest, study: Study, on_step: Callable[[str], None]) -> Dataset:
     """Return the images of a study; StudyError when they have changed."""
     spec = DataSpec.parse(request.data or study.config.data)
-    data = _load(spec, request, study.config.seed, study.config.fidelities[-1].resolution, tell)
+    data = _load(spec, request, study.config.seed, study.config.fidelities[-1].resolution, on_step)
     refuse_other_images(study, spec, data)
     return data
 
@@ -180,9 +199,9 @@ def _task(data: Dataset) -> Task:
 
 
 def _load(
-    spec: DataSpec, request: SearchRequest, seed: int, resolution: int | None, tell: Callable[[str], None]
+    spec: DataSpec, request: SearchRequest, seed: int, resolution: int | None, on_step: Callable[[str], None]
 ) -> Dataset:
-    tell(f"reading {spec}")
+    on_step(f"reading {spec}")
     return load_dataset(
         spec,
         seed=seed,
