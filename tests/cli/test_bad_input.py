@@ -130,12 +130,12 @@ def test_a_fault_in_a_space_names_file_line_and_key(
 
 @pytest.fixture
 def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give two classes of four images each, and a cache of their own."""
+    """Give two classes of ten images each, and a cache of their own."""
     monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
     for name in ("cat", "dog"):
         (tmp_path / "images" / name).mkdir(parents=True)
-        for i in range(4):
-            Image.fromarray(np.full((8, 8, 3), 30 * i, np.uint8)).save(tmp_path / "images" / name / f"{i}.png")
+        for i in range(10):
+            Image.fromarray(np.full((8, 8, 3), 20 * i, np.uint8)).save(tmp_path / "images" / name / f"{i}.png")
     return tmp_path / "images"
 
 
