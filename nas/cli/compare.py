@@ -32,7 +32,7 @@ def compare_command(
     wanted = scaled([named(each) for each in references], open_study(name, results, storage).config)
     comparison = None
     try:
-        prepared = prepare(SearchRequest(results=results, storage=storage, study=name))
+        prepared = prepare(SearchRequest(results=results, storage=storage, study=name), _say)
         comparison = Comparison(prepared.study, wanted, seeds)
         for each in wanted:
             _say(f"{each.name} under the cap: {each.cost.params:,} params: {each.architecture.words()}")

@@ -37,7 +37,7 @@ def train_further(
     open_study(name, results, storage)  # a wrong name costs no look at the images
     left = 0
     try:
-        prepared = prepare(SearchRequest(results=results, storage=storage, study=name))
+        prepared = prepare(SearchRequest(results=results, storage=storage, study=name), say)
         ends = time.monotonic() + seconds
         for trainings in wanted(prepared.study):
             with Progress(trainings) as progress:
