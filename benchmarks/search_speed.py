@@ -7,12 +7,11 @@ Fashion-MNIST, `paper_cast`, under 100,000 parameters counted on the data; full 
 
 - random: the first 40 networks of `rank_quality.py`, each trained in full, the most accurate one taken. They are random
   members; their processor time is that of the trainings alone.
-- search: `nas search` as a user runs it, on the ladder 1, 4 epochs, carried on from 12 to 20, 30, 40 and 60 trials.
-  What it has found at each of these stops is its most accurate network; its time is the processor time of all its
+- search: `nas search` as a user runs it, on the ladder 1, 4 epochs, carried on from 20 to 30 and 40 trials. What it has found at each of these stops is its most accurate network; its time is the processor time of all its
   processes until then, and one full training of that network, which random has had.
 
-What either finds is trained in full again, from three seeds that neither has seen: the mean of these is the confirmed
-quality. Times are of the processor, so that other work on the machine does not count. Studies lie in
+What either finds is trained in full again from seeds that neither has seen, six for random and two for each stop of each
+search: the mean of these is the confirmed quality. Times are of the processor, so that other work on the machine does not count. Studies lie in
 `results/search_speed/`; an arm that is finished has its JSON.
 """
 
@@ -42,7 +41,8 @@ from nas.search.study import Study
 
 RESULTS = Path(__file__).parent / "results" / "search_speed"
 STUDIES = Path("results") / "search_speed"
-RANDOM_NETWORKS, STOPS, CONFIRMATIONS = 40, (12, 20, 30, 40, 60), 3
+RANDOM_NETWORKS, STOPS = 40, (20, 30, 40)
+CONFIRMATIONS = {"random": 6, "search": 2}
 SEARCHED_IMAGES, SIDE = 48_000, 14
 """Of the train split of `nas search`, and the side that they are trained at."""
 
@@ -53,7 +53,7 @@ def search(data: str, name: str, trials: int, workers: int, seed: int) -> float:
         *(sys.executable, "-m", "nas", "search", "--space", "paper_cast", "--data", data, "--target", "data"),
         *("--cap", str(CAP), "--study", name, "--trials", str(trials), "--resolution", str(SIDE), "--finalists", "0"),
         *("--train-fraction", f"{IMAGES / SEARCHED_IMAGES:.5f}", "--rungs", "1,4", "--seed", str(seed)),
-        *("--objectives", "val_accuracy,params", "--results", str(STUDIES)),
+        *("--objectives", "val_accuracy", "--results", str(STUDIES)),
     ]
     plan = f"precision=bfloat16,channels_last=yes,threads=1,workers={workers},batch_size={BATCH_SIZE}"
     begun = (STUDIES / name / "study.db").is_file()
@@ -104,7 +104,7 @@ def random_arm(data: Dataset, spec: DataSpec) -> dict[str, Any]:
 def confirm(arm: dict[str, Any], data: str, workers: int) -> None:
     """Add the confirmed quality to each stop, and what one training in full takes."""
     genotypes = list({json.dumps(stop["genotype"]): None for stop in arm["stops"]})
-    tasks = [(data, genotype, seed) for genotype in genotypes for seed in range(CONFIRMATIONS)]
+    tasks = [(data, genotype, seed) for genotype in genotypes for seed in range(CONFIRMATIONS[arm["arm"]])]
     with ThreadPoolExecutor(workers) as pool:
         results = list(pool.map(trained, tasks))
     for stop in arm["stops"]:

@@ -111,7 +111,7 @@ def status_command(name: str, results: Path, storage: str | None, *, as_json: bo
     for record in view.records:
         if record.error:
             print(f"trial {record.number} failed: {record.error}")
-        elif (status := record.status(view.config.fidelities)) in {Status.OUT_OF_MEMORY, Status.TOO_SLOW}:
+        elif (status := view.status(record)) in {Status.OUT_OF_MEMORY, Status.TOO_SLOW}:
             print(f"trial {record.number} was {status}: {record.architecture.words()}")
 
 
