@@ -7,12 +7,13 @@ Fashion-MNIST, `paper_cast`, under 100,000 parameters counted on the data; full 
 
 - random: the first 40 networks of `rank_quality.py`, each trained in full, the most accurate one taken. They are random
   members; their processor time is that of the trainings alone.
-- search: `nas search` as a user runs it, on the ladder 1, 4 epochs, carried on from 20 to 30 and 40 trials. What it has found at each of these stops is its most accurate network; its time is the processor time of all its
-  processes until then, and one full training of that network, which random has had.
+- search: `nas search` as a user runs it, on the ladder 1, 4 epochs, carried on from 20 to 30 and 40 trials. What it has
+  found at each of these stops is its most accurate network; its time is the processor time of all its processes until
+  then, and one full training of that network, which random has had.
 
-What either finds is trained in full again from seeds that neither has seen, six for random and two for each stop of each
-search: the mean of these is the confirmed quality. Times are of the processor, so that other work on the machine does not count. Studies lie in
-`results/search_speed/`; an arm that is finished has its JSON.
+What either finds is trained in full again from seeds that neither has seen, six for random and two for each stop of
+each search: the mean of these is the confirmed quality. Times are of the processor, so that other work on the machine
+does not count. Studies lie in `results/search_speed/`; an arm that is finished has its JSON.
 """
 
 from __future__ import annotations
