@@ -124,7 +124,7 @@ class Draft:
             validation_fraction=DEFAULT_VALIDATION_FRACTION,
             objectives=self.objectives,
             fidelities=fidelities,
-            reduction=reduction_for(fidelities),
+            reduction=reduction_for(fidelities, self.request.trials or DEFAULT_TRIALS),
             finalists=DEFAULT_FINALISTS if self.request.finalists is None else self.request.finalists,
             finalist_seeds=self.request.finalist_seeds or DEFAULT_FINALIST_SEEDS,
             recipe=self.recipe(data).model_copy(update={"batch_size": choice.batch_size}),

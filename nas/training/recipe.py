@@ -24,8 +24,8 @@ FACTOR = 3
 """How many times longer a rung is than the one below it."""
 LOWEST_SHARE = 0.75
 """Of a search's effort belongs to the lowest rung, where the space is explored; 70 to 80 % will do."""
-MOST_REDUCTION = 16
-"""Of more candidates than this one always goes on: a short search must promote somebody."""
+MOST_REDUCTION, FEWEST_PROMOTED = 16, 4
+"""Candidates of which one goes on at least, however steep the ladder; and how many do in a short search."""
 
 
 def default_recipe(data: Dataset, suppression: Suppression | None = None) -> Recipe:
@@ -59,9 +59,13 @@ def effort_shares(fidelities: Sequence[Fidelity], reduction: int) -> tuple[float
     return tuple(effort / sum(efforts) for effort in efforts)
 
 
-def reduction_for(fidelities: Sequence[Fidelity]) -> int:
-    """Return the reduction that gives the lowest rung the share of the effort nearest to 75 %, from 2 to 16."""
-    return min(range(2, MOST_REDUCTION + 1), key=lambda each: abs(effort_shares(fidelities, each)[0] - LOWEST_SHARE))
+def reduction_for(fidelities: Sequence[Fidelity], trials: int) -> int:
+    """Return the reduction that gives the lowest rung the share of the effort nearest to 75 %, from 2 to 16.
+
+    In a short search it is smaller, so that at least `FEWEST_PROMOTED` of its `trials` go on.
+    """
+    most = max(2, min(MOST_REDUCTION, trials // FEWEST_PROMOTED))
+    return min(range(2, most + 1), key=lambda each: abs(effort_shares(fidelities, each)[0] - LOWEST_SHARE))
 
 
 def parse_rungs(text: str, resolution: int, train_fraction: float = 1.0) -> tuple[Fidelity, ...]:

@@ -242,7 +242,7 @@ def test_a_page_that_cannot_be_written_is_one_line(nas: Nas, path: Path) -> None
 
 def test_a_training_that_diverges_ends_with_one(nas: Nas, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def diverging(*given: Any, **more: Any) -> Any:
-        return replace(train(*given, **more), epochs=(), diverged=True)
+        return replace(train(*given, **more), epochs=(), ended="diverged")
 
     monkeypatch.setattr(inspect, "train", diverging)
     outcome = nas("inspect", path, "--data", "digits", "--train", 1)

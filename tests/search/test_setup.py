@@ -106,8 +106,8 @@ def test_several_gpus_are_the_workers_and_the_first_is_this_process_s(
 
 def test_the_cost_is_estimated_for_the_whole_study(asked: dict[str, Any]) -> None:
     prepared = prepare(SearchRequest(**asked | {"trials": 12}, finalists=2, finalist_seeds=3))
-    assert prepared.study.config.reduction == 6
-    assert prepared.estimate.trainings == 12 + 12 // 6 + 2 * 2
+    assert prepared.study.config.reduction == 3
+    assert prepared.estimate.trainings == 12 + 12 // 3 + 2 * 2
     assert prepared.estimate.seconds > 0
 
 

@@ -154,7 +154,7 @@ def test_a_worker_killed_in_mid_trial_is_reported_and_the_other_one_does_its_wor
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_no_worker_outlives_its_parent(shared: Callable[..., Shared], number: signal.Signals) -> None:
-    search = shared("--workers", "2")
+    search = shared("--workers", "2", "--trials", "60")  # more than are done before the signal comes
     until(lambda: len(set(search.running())) == 2)
     workers = search.running()
     search.process.send_signal(number)

@@ -70,7 +70,7 @@ def test_the_ladder_goes_down_while_a_rung_has_steps_to_rank_by(
 @pytest.mark.parametrize("text", ["2,6", "1,2", "3,9,27", "1,3,9,27,81", "1x0.5,3,9", "4@14,9"])
 def test_most_of_the_effort_is_at_the_lowest_rung(text: str) -> None:
     fidelities = parse_rungs(text, 28)
-    shares = effort_shares(fidelities, reduction_for(fidelities))
+    shares = effort_shares(fidelities, reduction_for(fidelities, 1_000))
     assert 0.7 <= shares[0] <= 0.8
     assert sum(shares) == pytest.approx(1)
 
@@ -81,11 +81,16 @@ def test_shares_count_what_a_stage_adds() -> None:
 
 
 def test_a_ladder_too_steep_for_that_still_promotes_one_in_sixteen() -> None:
-    assert reduction_for(parse_rungs("1,300", 28)) == 16
+    assert reduction_for(parse_rungs("1,300", 28), 1_000) == 16
+
+
+@pytest.mark.parametrize(("trials", "reduction"), [(1, 2), (8, 2), (20, 5), (48, 6)])
+def test_a_short_search_promotes_some_as_well(trials: int, reduction: int) -> None:
+    assert reduction_for(parse_rungs("2,6", 8), trials) == reduction
 
 
 def test_a_single_rung_has_a_reduction_as_well() -> None:
-    assert reduction_for(rungs(1, 8)) == 2
+    assert reduction_for(rungs(1, 8), 1_000) == 2
 
 
 def test_a_ladder_is_read_from_text() -> None:
