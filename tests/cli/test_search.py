@@ -37,10 +37,10 @@ def test_a_search_says_before_it_starts_what_is_to_come(finished: Finished) -> N
     assert "  float32: as the test has it\n" in finished.outcome.err
     assert f"new study little: {TRIALS} trials, objectives val_accuracy, params, interference" in finished.outcome.err
     assert (
-        "rungs: 1 epoch at 8 px -> 2 epochs at 8 px; one in 3 goes on, so that the lowest takes 75% of the search"
+        "rungs: 1 epoch at 8 px -> 2 epochs at 8 px; one in 2 goes on, so that the lowest takes 67% of the search"
         in (finished.outcome.err)
     )
-    assert f"expected: about 3 s: {TRIALS + 2} trainings, " in finished.outcome.err
+    assert f"expected: about 4 s: {TRIALS + 3} trainings, " in finished.outcome.err
 
 
 def test_a_search_that_is_no_terminal_writes_plain_lines(finished: Finished) -> None:
