@@ -83,7 +83,7 @@ class Draft:
     def fidelities(self, data: Dataset) -> tuple[Fidelity, ...]:
         """Return the ladder."""
         request = self.request
-        fraction = round(request.train_fraction or min(1.0, PROXY_IMAGES / len(data.train)), 4)
+        fraction = request.train_fraction or round(min(1.0, PROXY_IMAGES / len(data.train)), 4)
         if request.rungs is not None:
             return parse_rungs(request.rungs, data.resolution, fraction)
         steps = max(1, int(fraction * len(data.train)) // self.recipe(data).batch_size)

@@ -104,6 +104,13 @@ def test_several_gpus_are_the_workers_and_the_first_is_this_process_s(
     assert "--plan: workers=3, but each GPU of cuda:0,1 has one worker" in refusal(asked, workers=3)
 
 
+def test_the_same_train_fraction_goes_on_to_its_last_digit(asked: dict[str, Any]) -> None:
+    fraction = 0.123456
+    prepare(SearchRequest(**asked, train_fraction=fraction))
+    resumed = prepare(SearchRequest(**asked, train_fraction=fraction))
+    assert resumed.study.config.fidelities[-1].train_fraction == fraction
+
+
 def test_the_cost_is_estimated_for_the_whole_study(asked: dict[str, Any]) -> None:
     prepared = prepare(SearchRequest(**asked | {"trials": 12}, finalists=2, finalist_seeds=3))
     assert prepared.study.config.reduction == 3
