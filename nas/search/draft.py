@@ -30,7 +30,7 @@ DEFAULT_TRIALS = 48
 DEFAULT_EPOCHS = 6
 DEFAULT_FINALISTS = 5
 DEFAULT_FINALIST_SEEDS = 3
-MEASURED_MEMBERS = 3
+MEASURED_MEMBERS = 2
 DEFAULT_VALIDATION_FRACTION = 0.2
 PROXY_IMAGES = 10_000
 """Most images of an epoch unless asked for otherwise: a proxy ranks networks, it does not finish them."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import product
 from statistics import fmean
-from typing import NamedTuple
 
 from nas.architecture import Architecture, Task
 from nas.budget import cost
@@ -130,19 +130,6 @@ def describe(plan: Plan) -> str:
     return ", ".join(words)
 
 
-class _Change(NamedTuple):
-    """A field that is a choice of two: the value that is kept unless the other one pays, and their names."""
-
-    field: str
-    other: object
-    names: tuple[str, str]
-
-
-_PRECISION = _Change("precision", "bfloat16", ("float32", "bfloat16"))
-_LAYOUT = _Change("channels_last", True, ("contiguous", "channels_last"))
-_GRAPHS = _Change("cuda_graphs", True, ("steps launched one by one", "CUDA graphs"))
-
-
 class _Climb:
     """From the plain setting on, keeps each change that pays, one field after another."""
 
@@ -160,10 +147,8 @@ class _Climb:
         plan = plan.model_copy(update={"workers": len(plan.devices), **of_plan})
         size = asked.overrides.batch_size or asked.recipe.batch_size
         now = Setting(plan, size)
-        if asked.device == "cpu":
-            now = self.flags(self.workers(now), _LAYOUT, _PRECISION)
-        else:
-            now = self.trials(self.flags(now, _GRAPHS, _PRECISION, _LAYOUT))
+        on_cpu = asked.device == "cpu"
+        now = self.numbers(self.workers(now)) if on_cpu else self.trials(self.numbers(self.graphs(now)))
         now = self.batch(now)
         macs = round(fmean(cost(each, asked.task).macs for each in asked.architectures))
         return PlanChoice(
@@ -198,12 +183,24 @@ class _Climb:
             )
         return other if ratio >= WORTHWHILE else now
 
-    def flags(self, now: Setting, *changes: _Change) -> Setting:
-        """Return the setting with those of `changes` that pay and were not decided."""
-        for change in changes:
-            if change.field not in self.decided:
-                now = self.faster(now, _changed(now, {change.field: change.other}), change.names)
-        return now
+    def graphs(self, now: Setting) -> Setting:
+        """Return the setting with CUDA graphs if they pay and were not decided."""
+        if "cuda_graphs" in self.decided:
+            return now
+        return self.faster(now, _changed(now, {"cuda_graphs": True}), ("steps launched one by one", "CUDA graphs"))
+
+    def numbers(self, now: Setting) -> Setting:
+        """Return the setting with the precision and the layout that serve best together.
+
+        Tried in pairs, since one may pay with the other alone: oneDNN's bfloat16 kernels are fast in channels_last.
+        """
+        choices = {"precision": ("float32", "bfloat16"), "channels_last": (False, True)}
+        open_choices = {name: values for name, values in choices.items() if name not in self.decided}
+        best = now
+        for values in list(product(*open_choices.values()))[1:]:
+            other = _changed(now, dict(zip(open_choices, values, strict=True)))
+            best = self.faster(best, other, (_form(best.plan), _form(other.plan)))
+        return best
 
     def workers(self, now: Setting) -> Setting:
         """Return the setting with as many workers as the cores and the memory allow, of the threads that serve best.
@@ -262,6 +259,10 @@ def _changed(setting: Setting, update: dict[str, object]) -> Setting:
 def _halves(most: int) -> list[int]:
     """Return `most`, and each power of two below it, down to one."""
     return [most, *(2**i for i in reversed(range(most.bit_length())) if 2**i < most)]
+
+
+def _form(plan: Plan) -> str:
+    return f"{plan.precision} {'channels_last' if plan.channels_last else 'contiguous'}"
 
 
 def _crew(plan: Plan) -> str:

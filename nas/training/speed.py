@@ -21,8 +21,8 @@ from nas.training.step import Step, Stepper
 
 SECONDS_EACH = 0.12
 """How long the steps of one network are timed."""
-LONGEST_STEP = 0.1
-"""A CPU is timed on smaller batches where a step takes longer: nothing that a larger one could save is left in it."""
+LONGEST_STEP = 0.4
+"""A CPU is timed on smaller batches where a step takes longer; on much smaller ones bfloat16 would never pay."""
 SMALLEST_BATCH, MOST_PROBED = 4, 128
 FEW = 4
 """Of more trainings at once only the first network is timed, and the others are taken to gain alike."""

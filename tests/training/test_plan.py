@@ -65,15 +65,21 @@ def test_workers_that_contend_for_memory_are_not_faster(choose: Choose) -> None:
 def test_changes_that_pay_add_up_and_are_explained(choose: Choose) -> None:
     choice = choose(channels_last=1.2, bfloat16=1.9)
     assert choice.plan == Plan(workers=CORES, channels_last=True, precision="bfloat16")
-    assert "bfloat16: 1.9 times float32" in choice.reasons
+    assert "float32 channels_last: 1.2 times float32 contiguous" in choice.reasons
+    assert "bfloat16 channels_last: 1.2 times bfloat16 contiguous" in choice.reasons
     assert choice.tried["cpu, bfloat16, channels_last, 1 thread, 4 workers, batches of 64"] == pytest.approx(912)
 
 
 def test_a_gain_within_the_noise_is_no_gain(choose: Choose) -> None:
     choice = choose(channels_last=1.04, bfloat16=0.2)
     assert choice.plan == Plan(workers=CORES)
-    assert "contiguous: channels_last, 1.04 times as fast, gains too little" in choice.reasons
-    assert "float32: 5 times bfloat16" in choice.reasons
+    assert "float32 contiguous: float32 channels_last, 1.04 times as fast, gains too little" in choice.reasons
+    assert "float32 contiguous: 5 times bfloat16 contiguous" in choice.reasons
+
+
+def test_what_pays_with_the_other_alone_is_found(choose: Choose) -> None:
+    choice = choose(**{"channels_last": 0.9, "bfloat16": 0.7, "bfloat16,_channels_last": 3.0})
+    assert choice.plan == Plan(workers=CORES, channels_last=True, precision="bfloat16")
 
 
 def test_the_pace_is_that_of_one_training_beside_the_others(choose: Choose) -> None:
