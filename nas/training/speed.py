@@ -21,7 +21,7 @@ from nas.training.step import Step, Stepper
 
 SECONDS_EACH = 0.12
 """How long the steps of one network are timed."""
-LONGEST_STEP = 0.4
+LONGEST_STEP = 0.25
 """A CPU is timed on smaller batches where a step takes longer; on much smaller ones bfloat16 would never pay."""
 SMALLEST_BATCH, MOST_PROBED = 4, 128
 FEW = 4
