@@ -17,7 +17,7 @@ from tests.cli.test_bad_input import refusal
 
 NOTHING = "interference: report-only (0 of 30 networks with three seeds in one size bin)"
 
-PLAIN = r"interference shown: plain composite (2 records with its parts, refitting needs 8)"
+PLAIN = r"interference shown: plain composite (3 records with its parts, refitting needs 8)"
 
 
 @pytest.fixture
