@@ -89,7 +89,7 @@ def status_command(name: str, results: Path, storage: str | None, *, as_json: bo
     view = study.view()
     used, most = study.hours(), study.max_hours
     summary = _summary(study) | {
-        "hours": round(used, 3),
+        "hours": round(used, 6),
         "max_hours": most,
         "rungs": len(view.config.fidelities),
         "rungs_in_use": len(active_rungs(view.records, view.config)),
