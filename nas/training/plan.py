@@ -148,7 +148,10 @@ class _Climb:
         size = asked.overrides.batch_size or asked.recipe.batch_size
         now = Setting(plan, size)
         on_cpu = asked.device == "cpu"
-        now = self.numbers(self.workers(now)) if on_cpu else self.trials(self.numbers(self.graphs(now)))
+        if on_cpu:  # several in one process also contend for the interpreter, which blurs precision and layout
+            now = self.workers(self.numbers(_changed(now, {"workers": 1})))
+        else:
+            now = self.trials(self.numbers(self.graphs(now)))
         now = self.batch(now)
         macs = round(fmean(cost(each, asked.task).macs for each in asked.architectures))
         return PlanChoice(
