@@ -1,0 +1,79 @@
+"""What must be known of a search space to propose from it: its genes, and which genotypes are members within the caps."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from nas.budget import Budget
+from nas.feasibility import genotype_cost, repair
+from nas.space import Gene, GeneValue, Genotype, SearchSpace
+
+
+class Members(Protocol):
+    """The members of a finite space that keep to its caps. All that follows from a genotype follows from it alone."""
+
+    @property
+    def name(self) -> str:
+        """The name of the space."""
+
+    @property
+    def genes(self) -> tuple[Gene, ...]:
+        """Its decisions, each with its ordered values."""
+
+    def random(self, rng: random.Random) -> dict[str, GeneValue]:
+        """Return a genotype drawn uniformly over the values of each gene, within the caps or not."""
+
+    def fit(self, genotype: Genotype) -> dict[str, GeneValue] | None:
+        """Return `genotype` in normal form, shrunk into the caps if it is over them; None where that cannot be done."""
+
+    def key(self, genotype: Genotype) -> str:
+        """Return what is equal for two genotypes of one and the same network, and for no others."""
+
+    def costs(self, genotype: Genotype) -> Mapping[str, float]:
+        """Return what is known of a member without evaluating it, such as `params`; the same names for all members."""
+
+    def load(self, genotype: Genotype) -> float:
+        """Return the largest ratio of a cost to its cap; at most 1 within the caps, 0 without any."""
+
+
+@dataclass(frozen=True)
+class NetworkMembers:
+    """The networks of a search space under a budget."""
+
+    space: SearchSpace
+    budget: Budget
+
+    @property
+    def name(self) -> str:
+        """The name of the space."""
+        return self.space.name
+
+    @property
+    def genes(self) -> tuple[Gene, ...]:
+        """The genes of the space."""
+        return self.space.genes
+
+    def random(self, rng: random.Random) -> dict[str, GeneValue]:
+        """Return a random member, within the caps or not."""
+        return self.space.random(rng)
+
+    def fit(self, genotype: Genotype) -> dict[str, GeneValue] | None:
+        """Return the canonical genotype, repaired into the budget; None where no step shrinks it any more."""
+        return repair(self.space, genotype, self.budget)
+
+    def key(self, genotype: Genotype) -> str:
+        """Return the `arch_id`."""
+        return self.space.decode(genotype).arch_id
+
+    def costs(self, genotype: Genotype) -> dict[str, float]:
+        """Return the closed-form cost on the target of the space, and the depth in blocks."""
+        cost = genotype_cost(self.space, genotype)
+        blocks = sum(len(stage.blocks) for stage in self.space.decode(genotype).stages)
+        return {**cost.model_dump(), "depth": float(blocks)}
+
+    def load(self, genotype: Genotype) -> float:
+        """Return the largest ratio of cost to cap."""
+        return self.budget.excess(genotype_cost(self.space, genotype))
