@@ -1,0 +1,105 @@
+"""New members with the largest expected gain, found by mutation and crossover from the best known."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+
+import numpy as np
+
+from nas.members import Members
+from nas.search.samplers.acquisition import expected_gain
+from nas.search.samplers.forecast import Forecast, layers_of
+from nas.search.samplers.history import Row, Rows
+from nas.surrogate.encoding import Floats
+
+ROUNDS = 5
+CHILDREN = 48
+PARENTS = 16
+MOST_KEPT = 200
+SLACK = 0.1
+"""How far the reference point lies beyond the worst loss, as a share of the span of losses."""
+
+Code = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Members that were not tried, the most promising first; gains are counted from `front` up to `reference`."""
+
+    forecast: Forecast
+    rows: Sequence[Row]
+    front: Floats
+    reference: Floats
+
+    def gains(self, rows: Sequence[Row], since: Sequence[Row]) -> Floats:
+        """Return the expected gain of each row, less near those tried `since` the models were fitted.
+
+        They count as if they had been measured as predicted.
+        """
+        means, spreads = self.forecast.of(rows)
+        front = np.vstack([self.front, self.forecast.of(since)[0]]) if since else self.front
+        gains = expected_gain(means, spreads, front[layers_of(front) == 0], self.reference)
+        return gains * _apart(rows, since)
+
+
+def _apart(rows: Sequence[Row], since: Sequence[Row]) -> Floats:
+    """Return 1 for rows far from all others, less for the neighbours of some."""
+    if not since or not rows:
+        return np.ones(len(rows))
+    codes, others = np.array([row.code for row in rows]), np.array([row.code for row in since])
+    differing = np.sum(codes[:, None] != others[None], axis=2)
+    factors: Floats = np.prod(1 - 0.5 * np.exp(1.0 - np.maximum(differing, 1.0)), axis=1)
+    return factors
+
+
+def make_pool(members: Members, rows: Rows, forecast: Forecast, tried: Set[str], seed: int) -> Pool:
+    """Search the members for gain: the children of the best, and the children of the best of those."""
+    rng = random.Random(seed)
+    means, _ = forecast.of(forecast.fitted)
+    layers = layers_of(means)
+    worst, best = means.max(axis=0), means.min(axis=0)
+    span = np.where(worst > best, worst - best, 1.0)
+    pool = Pool(forecast, [], means[layers == 0], worst + SLACK * span)
+    parents = [forecast.fitted[i] for i in np.argsort(layers, kind="stable")[:PARENTS]]
+    found: dict[str, Row] = {}
+    for _ in range(ROUNDS):
+        for code in children(members, rows, parents, rng):
+            row = rows.fitted(code)
+            if row is not None and row.key not in tried:
+                found[row.key] = row
+        candidates = list(found.values())
+        if not candidates:
+            continue
+        ranked = [candidates[i] for i in np.argsort(-pool.gains(candidates, []), kind="stable")]
+        parents = [*parents[: PARENTS // 2], *ranked[: PARENTS // 2]]
+    candidates = list(found.values())
+    ranked = [candidates[i] for i in np.argsort(-pool.gains(candidates, []), kind="stable")[:MOST_KEPT]]
+    return Pool(forecast, ranked, pool.front, pool.reference)
+
+
+def children(members: Members, rows: Rows, parents: Sequence[Row], rng: random.Random) -> list[Code]:
+    """Return genotypes made from the parents: one or two genes changed, two parents crossed, and a few at random."""
+    sizes = [len(gene.values) for gene in members.genes]
+    made = []
+    for _ in range(CHILDREN):
+        kind = rng.random()
+        code = rng.choice(parents).code
+        if kind < 0.3 and len(parents) > 1:
+            other = rng.choice(parents).code
+            code = tuple(rng.choice(pair) for pair in zip(code, other, strict=True))
+        elif kind > 0.95:
+            code = rows.encoder.code(members.random(rng))
+        changes = rng.choice((0, 1)) if kind < 0.3 else rng.choice((1, 1, 2))
+        made.append(changed(code, sizes, changes, rng))
+    return made
+
+
+def changed(code: Code, sizes: Sequence[int], count: int, rng: random.Random) -> Code:
+    """Return the code with `count` genes at another value."""
+    able = [i for i, size in enumerate(sizes) if size > 1]
+    new = list(code)
+    for i in rng.sample(able, min(count, len(able))):
+        new[i] = (code[i] + rng.randrange(1, sizes[i])) % sizes[i]
+    return tuple(new)
