@@ -1,15 +1,17 @@
-"""What must be known of a search space to propose from it: its genes, and which genotypes are members within the caps."""
+"""What must be known of a search space to propose from it: its genes, and what is a member within the caps."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from nas.budget import Budget
+from nas.budget import Budget, Cost
 from nas.feasibility import genotype_cost, repair
+from nas.records import Candidate
 from nas.space import Gene, GeneValue, Genotype, SearchSpace
+from nas.value import FrozenMap
 
 
 class Members(Protocol):
@@ -26,6 +28,9 @@ class Members(Protocol):
     def random(self, rng: random.Random) -> dict[str, GeneValue]:
         """Return a genotype drawn uniformly over the values of each gene, within the caps or not."""
 
+    def normal(self, genotype: Genotype) -> dict[str, GeneValue] | None:
+        """Return `genotype` in normal form, within the caps or not; None for what is no member."""
+
     def fit(self, genotype: Genotype) -> dict[str, GeneValue] | None:
         """Return `genotype` in normal form, shrunk into the caps if it is over them; None where that cannot be done."""
 
@@ -37,6 +42,13 @@ class Members(Protocol):
 
     def load(self, genotype: Genotype) -> float:
         """Return the largest ratio of a cost to its cap; at most 1 within the caps, 0 without any."""
+
+    @property
+    def cost_names(self) -> tuple[str, ...]:
+        """The names of the costs of every member."""
+
+    def candidate(self, number: int, genotype: Genotype) -> Candidate:
+        """Return a member as the candidate of this number."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,10 @@ class NetworkMembers:
         """Return a random member, within the caps or not."""
         return self.space.random(rng)
 
+    def normal(self, genotype: Genotype) -> dict[str, GeneValue]:
+        """Return the canonical genotype."""
+        return self.space.canonical(genotype)
+
     def fit(self, genotype: Genotype) -> dict[str, GeneValue] | None:
         """Return the canonical genotype, repaired into the budget; None where no step shrinks it any more."""
         return repair(self.space, genotype, self.budget)
@@ -77,3 +93,31 @@ class NetworkMembers:
     def load(self, genotype: Genotype) -> float:
         """Return the largest ratio of cost to cap."""
         return self.budget.excess(genotype_cost(self.space, genotype))
+
+    @property
+    def cost_names(self) -> tuple[str, ...]:
+        """The fields of a cost, and the depth."""
+        return (*Cost.model_fields, "depth")
+
+    def candidate(self, number: int, genotype: Genotype) -> Candidate:
+        """Return a member as the candidate of this number."""
+        return Candidate(
+            number=number,
+            genotype=FrozenMap(genotype),
+            architecture=self.space.decode(genotype),
+            cost=genotype_cost(self.space, genotype),
+        )
+
+
+Choices = Mapping[str, Sequence[GeneValue]]
+"""The values of each gene, by its name."""
+
+
+def difference(one: Choices, other: Choices, here: str, there: str) -> str:
+    """Return in words which genes of two spaces differ, empty if none does; `here` and `there` name the two."""
+
+    def values(choices: Choices, name: str) -> str:
+        return ", ".join(map(str, choices[name])) if name in choices else "not at all"
+
+    differ = [name for name in {**one, **other} if list(one.get(name, ())) != list(other.get(name, ()))]
+    return "; ".join(f"{name}: {values(one, name)} {here}, {values(other, name)} {there}" for name in differ)

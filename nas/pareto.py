@@ -33,6 +33,9 @@ DIRECTIONS: dict[str, Direction] = {
 }
 """Everything measured that can be an objective; diagnostics such as `superlinearity` have no better end."""
 
+PREFIXES: dict[str, Direction] = {"max": "maximize", "min": "minimize"}
+"""What is measured by a problem of its own says its direction: `max:accuracy`, `min:latency_ms`."""
+
 DEFAULT_OBJECTIVES = ("val_accuracy", "params", "interference")
 
 
@@ -46,12 +49,19 @@ class Objective:
 
 def objectives(names: Sequence[str]) -> tuple[Objective, ...]:
     """Return the objectives called `names`; InputError for an unknown, repeated or missing one."""
-    for name in names:
-        if name not in DIRECTIONS:
-            raise InputError(unknown("objective", name, DIRECTIONS))
-    if not names or len(set(names)) < len(names):
+    found = tuple(map(_objective, names))
+    if not names or len({each.name for each in found}) < len(names):
         raise InputError(f"objectives: name at least one, each once, got {', '.join(names) or 'none'}")
-    return tuple(Objective(name, DIRECTIONS[name]) for name in names)
+    return found
+
+
+def _objective(text: str) -> Objective:
+    prefix, _, name = text.rpartition(":")
+    if prefix in PREFIXES and name:
+        return Objective(name, PREFIXES[prefix])
+    if text not in DIRECTIONS:
+        raise InputError(unknown("objective", text, DIRECTIONS))
+    return Objective(text, DIRECTIONS[text])
 
 
 def losses(points: Sequence[Mapping[str, float]], wanted: Sequence[Objective]) -> NDArray[np.float64]:

@@ -7,19 +7,21 @@ change later without running anything again.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from functools import cached_property
 from statistics import fmean
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from nas.architecture import Architecture
 from nas.budget import Budget, Cost
 from nas.errors import InputError
-from nas.pareto import objectives
-from nas.space import GeneValue, Target
-from nas.value import FrozenMap, Value
+from nas.pareto import Objective, objectives
+from nas.space import GeneValue, SearchSpace, Target
+from nas.space_file import parse_space
+from nas.value import FrozenMap, Value, canonical_json, digest
 
 SCHEMA_VERSION = 1
 """Of the JSON in a study's database; a database with a larger one was written by a newer version."""
@@ -110,6 +112,9 @@ class StudyConfig(Value):
     """Everything that a study must keep to be one study."""
 
     schema_version: int = SCHEMA_VERSION
+    kind: Literal["networks", "problem"] = Field(
+        default="networks", description="a problem has choices of its own: its data, recipe and plan mean nothing"
+    )
     name: str
     space_name: str
     space_text: str = Field(repr=False)
@@ -117,7 +122,7 @@ class StudyConfig(Value):
     budget: Budget
     data: str
     data_fingerprint: str
-    validation_fraction: float = Field(gt=0, lt=1)
+    validation_fraction: float = Field(ge=0, lt=1)
     objectives: tuple[str, ...]
     fidelities: tuple[Fidelity, ...] = Field(min_length=1, description="the ladder of rungs, cheapest first")
     reduction: int = Field(default=2, ge=2, description="one in this many goes on to the next fidelity")
@@ -128,14 +133,36 @@ class StudyConfig(Value):
     pace: Pace | None = Field(default=None, description="None in studies that were made before it was measured")
     sampler: str = "tpe"
     seed: int
+    costs: tuple[str, ...] = Field(default=(), description="of a problem: what is known without evaluating")
+    caps: FrozenMap[float] = Field(default=FrozenMap({}), description="of a problem, on costs of its own")
 
     @field_validator("objectives")
     @classmethod
     def _known_objectives(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         try:
-            return tuple(objective.name for objective in objectives(names))
+            objectives(names)
         except InputError as error:
             raise ValueError(str(error)) from None
+        return names
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The search space, with the target of the study; InputError for a problem, which has none."""
+        if self.kind == "problem":
+            raise InputError(f"study {self.name!r} is of a problem of its own: it has no space of networks")
+        return replace(parse_space(self.space_text, where=self.space_name), target=self.target)
+
+    @property
+    def quality(self) -> Objective:
+        """What rungs are compared by: validation accuracy, or the first objective of a problem that is measured."""
+        known = objectives(self.objectives if self.kind == "problem" else ("val_accuracy",))
+        return next((each for each in known if each.name not in self.costs), known[0])
+
+    def measured(self, candidate: Candidate) -> tuple[str, ...]:
+        """Return what every training of a candidate that comes to its end must have measured."""
+        if self.kind == "networks":
+            return (self.quality.name,)
+        return tuple(each.name for each in objectives(self.objectives) if each.name not in candidate.costs)
 
 
 class Epoch(Value):
@@ -156,9 +183,9 @@ class Measurement(Value):
 
     fidelity: Fidelity
     seed: int
-    epochs: tuple[Epoch, ...]
+    epochs: tuple[Epoch, ...] = ()
     metrics: FrozenMap[float]
-    train_seconds: float = Field(ge=0)
+    train_seconds: float = Field(default=0.0, ge=0)
     images_per_second: float = Field(default=0.0, ge=0)
     diverged: bool = False
     stopped: Literal["memory", "time"] | None = Field(default=None, description="the limit that the training ran into")
@@ -168,12 +195,6 @@ class Measurement(Value):
     def is_complete(self) -> bool:
         """Whether the training came to its end: it did not diverge, and no limit stopped it."""
         return not self.diverged and self.stopped is None
-
-    @model_validator(mode="after")
-    def _measured(self) -> Measurement:
-        if self.is_complete and "val_accuracy" not in self.metrics:
-            raise ValueError("a measurement of a training that came to its end must hold val_accuracy")
-        return self
 
 
 class Status(StrEnum):
@@ -188,13 +209,46 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+class Assignment(Value):
+    """What a candidate of a problem is: a value for each choice, in normal form."""
+
+    choices: FrozenMap[GeneValue]
+
+    @cached_property
+    def arch_id(self) -> str:
+        """First 12 hex digits of the sha256 of the canonical JSON."""
+        return digest(canonical_json(self))
+
+    def words(self) -> str:
+        """Return the choices in one line."""
+        return ", ".join(f"{name} {value}" for name, value in self.choices.items())
+
+
 class Candidate(Value):
-    """An architecture under consideration, with its number in the study and its cost on the target."""
+    """An architecture under consideration, with its number in the study and its cost on the target.
+
+    One of a problem has an assignment instead, and `costs` of the problem's own.
+    """
 
     number: int = Field(ge=0)
     genotype: FrozenMap[GeneValue]
-    architecture: Architecture
+    architecture: Architecture | Assignment = Field(union_mode="left_to_right")
     cost: Cost
+    costs: FrozenMap[float] = FrozenMap({})
+
+    @property
+    def network(self) -> Architecture:
+        """The architecture; InputError for the candidate of a problem, which is no network."""
+        if isinstance(self.architecture, Assignment):
+            raise InputError(f"trial {self.number} is no network: it was evaluated by a problem of its own")
+        return self.architecture
+
+    @property
+    def known(self) -> dict[str, float]:
+        """What is known of it without evaluating it: its costs."""
+        if isinstance(self.architecture, Assignment):
+            return dict(self.costs)
+        return {name: float(value) for name, value in self.cost.model_dump().items()}
 
 
 class TrialRecord(Candidate):
@@ -227,7 +281,7 @@ class TrialRecord(Candidate):
     @property
     def metrics(self) -> dict[str, float]:
         """Cost, and the mean over seeds of what was measured at the highest fidelity reached."""
-        values: dict[str, float] = {name: float(value) for name, value in self.cost.model_dump().items()}
+        values = self.known
         seeds = [m.metrics for m in self.measurements if m.fidelity == self.best_fidelity and m.is_complete]
         for name in dict.fromkeys(name for metrics in seeds for name in metrics):
             values[name] = fmean(metrics[name] for metrics in seeds if name in metrics)

@@ -8,7 +8,7 @@ from nas.budget import BYTES_PER_ELEMENT, Budget, cost_table, parse_count
 from nas.cli.output import count, print_front, print_json, print_table, quantity
 from nas.effort import advice
 from nas.errors import InputError, StudyError, unknown
-from nas.records import Measurement, Status, TrialRecord
+from nas.records import Assignment, Measurement, Status, TrialRecord
 from nas.results import StudyFolder
 from nas.search.curve import curve
 from nas.search.storage import open_storage, shown, sqlite_url
@@ -182,6 +182,15 @@ def show_command(name: str, number: int, results: Path, storage: str | None, *, 
         f"trial {record.number} of study {name}: {record.arch_id}, {status}" + f" ({record.error})" * bool(record.error)
     )
     print(record.architecture.words())
+    if isinstance(record.architecture, Assignment):
+        print_table(["cost", "value"], [[cost, f"{value:g}"] for cost, value in record.costs.items()])
+    else:
+        _print_blocks(record, view)
+    if record.measurements:
+        _print_measurements(record.measurements)
+
+
+def _print_blocks(record: TrialRecord, view: StudyView) -> None:
     target = view.config.target
     title = f"on {target.dataset}: {target.resolution} px, {target.in_channels} channels, {target.num_classes} classes"
     blocks = _blocks(record, view)
@@ -189,11 +198,12 @@ def show_command(name: str, number: int, results: Path, storage: str | None, *, 
     cost = record.cost
     print(f"{cost.params:,} params, {cost.macs:,} MACs, peak activation {cost.peak_activation_bytes:,} B\n")
     print_table(["gene", "value"], [[gene, value] for gene, value in record.genotype.items()])
-    if record.measurements:
-        _print_measurements(record.measurements)
 
 
 def _blocks(record: TrialRecord, view: StudyView) -> list[dict[str, object]]:
+    """Return what each part of a network costs; nothing of what is no network."""
+    if isinstance(record.architecture, Assignment):
+        return []
     table = cost_table(record.architecture, view.config.target.task)
     return [
         {

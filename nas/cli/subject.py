@@ -175,7 +175,7 @@ def _trial(study: str, number: int, request: NetworkRequest) -> Subject:
     record = next((record for record in records if record.number == number), None)
     if record is None:
         raise StudyError(f"study {study!r}: no trial {number}; it has {len(records)}, numbered from 0")
-    return Subject(f"trial {number} of study {study}", record.architecture, opened.config)
+    return Subject(f"trial {number} of study {study}", record.network, opened.config)
 
 
 def _nothing(text: str, source: str, name: str) -> str:

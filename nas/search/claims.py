@@ -7,40 +7,30 @@ worker asks.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-
-from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas import pareto
 from nas.architecture import Architecture
-from nas.feasibility import genotype_cost
 from nas.records import Candidate, Measurement, StudyConfig
 from nas.search.books import Books, Job, lost
-from nas.search.history import History, new
-from nas.search.ledger import CANDIDATE, MEASUREMENT, PROMOTES, SEED, Kind, StoredTrial
+from nas.search.history import History
+from nas.search.ledger import CANDIDATE, MEASUREMENT, NOTES, PROMOTES, SEED, Kind, StoredTrial
 from nas.search.promotion import ACCURACY_LIKE, Standing, next_promotion, next_replicate
-from nas.search.proposals import Mirror, distributions, propose, stored_values, told
-from nas.space import SearchSpace
+from nas.search.proposals import stored_values
+from nas.search.proposer import Proposer
 from nas.trust import gate
-from nas.trust.composite import FEWEST, Composite
-from nas.trust.composite import NAME as COMPOSITE
-from nas.value import FrozenMap, derive_seed
-
-REFIT = 1.2
-"""Samplers hear of the composite as it was fitted when the study had as many trials as a power of this."""
+from nas.value import derive_seed
 
 
 class Claims:
     """Gives out the jobs of a study. Its caller holds the lock."""
 
-    def __init__(self, config: StudyConfig, space: SearchSpace, candidates: Books, rungs: Books, history: History):
-        self._config, self._space, self._history = config, space, history
+    def __init__(
+        self, config: StudyConfig, proposer: Proposer, candidates: Books, rungs: Books, history: History
+    ) -> None:
+        self._config, self._proposer, self._history = config, proposer, history
         self._candidates, self._rungs = candidates, rungs
         self._objectives = pareto.objectives(config.objectives)
-        self._distributions = distributions(space)
         self._decided: tuple[object, tuple[pareto.Objective, ...]] = None, self._objectives
-        self._mirrored: tuple[object, Mirror] | None = None
-        self._heard: list[StoredTrial] = []
 
     def next_job(
         self, accept: Callable[[Architecture], object], *, n_trials: int, is_over: Callable[[], bool]
@@ -92,22 +82,13 @@ class Claims:
         return {each.promotes[0] for each in self._history.promotions if each.kind == "replicate" and each.counts}
 
     def _propose(self, standing: Standing, accept: Callable[[Architecture], object], n_trials: int) -> Job | None:
-        history, number = self._history, len(self._history.candidates)
-        if len(history.records) >= n_trials:
+        if len(self._history.records) >= n_trials:
             return None
-        genotype = propose(
-            self._mirror(standing.deciding),
-            self._space,
-            self._config.budget,
-            sampler=self._config.sampler,
-            seen=history.seen,
-            seed=derive_seed(self._config.seed, number, "propose"),
-        )
-        architecture = self._space.decode(genotype)
-        accept(architecture)
-        cost = genotype_cost(self._space, genotype)
-        candidate = Candidate(number=number, genotype=FrozenMap(genotype), architecture=architecture, cost=cost)
-        place = self._candidates.start({CANDIDATE: candidate.model_dump_json()}, genotype, self._distributions)
+        with self._proposer.next(standing.deciding) as (candidate, notes):
+            if isinstance(candidate.architecture, Architecture):
+                accept(candidate.architecture)
+            attributes = {CANDIDATE: candidate.model_dump_json()} | ({NOTES: notes} if notes else {})
+            place = self._candidates.start(attributes, candidate.genotype, self._proposer.distributions)
         return self._job("candidate", candidate, 0, *place)
 
     def _train_again(self, kind: Kind, number: int, rung: int) -> Job:
@@ -152,47 +133,3 @@ class Claims:
         if known != self._decided[0]:
             self._decided = known, gate.deciding(self._objectives, gate.verdicts(self._config, history.records))
         return self._decided[1]
-
-    def _mirror(self, deciding: tuple[pareto.Objective, ...]) -> Mirror:
-        """Return what samplers see: of every trial the objectives that may decide."""
-        composite = self._composite() if COMPOSITE in {objective.name for objective in deciding} else None
-        if self._mirrored is None or self._mirrored[0] != (deciding, composite):
-            hears = partial(told, objectives=self._objectives, deciding=deciding, composite=self._value_by(composite))
-            self._mirrored = (deciding, composite), Mirror([objective.direction for objective in deciding], hears)
-            self._heard = []
-        trials = self._history.candidates
-        self._mirrored[1].follow([self._frozen(trial) for trial in new(self._heard, trials)])
-        self._heard = trials
-        return self._mirrored[1]
-
-    def _composite(self) -> Composite:
-        """Return the composite of the first rung, fitted anew each time that the study has grown by a fifth."""
-        own = self._history.own(self._config.fidelities[0])
-        count = FEWEST
-        while (larger := max(count + 1, int(count * REFIT))) <= len(own):
-            count = larger
-        return Composite.fitted(own[:count])
-
-    def _value_by(self, composite: Composite | None) -> Callable[[int], float | None] | None:
-        """Return what gives a trial's composite by its number; None leaves the plain one."""
-        if composite is None or not composite.bins:
-            return None
-        first = self._config.fidelities[0]
-
-        def value(number: int) -> float | None:
-            measured = self._history.measured(number, first)
-            return composite.value(measured) if measured else None
-
-        return value
-
-    def _frozen(self, trial: StoredTrial) -> FrozenTrial:
-        """Return a trial as Optuna would read it."""
-        made = trial.measurement if trial.state == TrialState.COMPLETE else None
-        frozen = create_trial(
-            state=trial.state,
-            values=stored_values(trial.candidate, made, self._objectives) if made else None,
-            params=dict(trial.candidate.genotype),
-            distributions=self._distributions,
-        )
-        frozen.number = trial.number
-        return frozen

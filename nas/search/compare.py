@@ -74,6 +74,11 @@ class Comparison:
         self._books, self._ledger = Books(books, study.storage), Ledger(study.storage, books.study_name)
 
     @property
+    def config(self) -> StudyConfig:
+        """The study that the trainings are for."""
+        return self._study.config
+
+    @property
     def total(self) -> int:
         """How many trainings were asked for."""
         return len(self._wanted)
@@ -93,7 +98,7 @@ class Comparison:
             }
             for key, reference in self._wanted.items():
                 if key not in taken:
-                    accept(reference.architecture)
+                    accept(reference.network)
                     self._tried.add(key)
                     return self._start(reference, seed=key[1])
             return None

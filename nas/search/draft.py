@@ -18,8 +18,8 @@ from nas.errors import InputError, unknown
 from nas.feasibility import repair
 from nas.records import Fidelity, Recipe, StudyConfig, Suppression
 from nas.search.changes import target_of
-from nas.search.proposals import SAMPLERS
 from nas.search.request import DEFAULT_SPACE, SearchRequest
+from nas.search.samplers.named import DEFAULT_SAMPLER, SAMPLERS
 from nas.space import SearchSpace
 from nas.space_file import load_space
 from nas.training.plan import PlanChoice
@@ -54,7 +54,7 @@ class Draft:
     def of(cls, request: SearchRequest) -> Self:
         """Return what was asked; InputError for what can be seen to be wrong before an image is read."""
         space = load_space(request.space or DEFAULT_SPACE)
-        sampler = request.sampler or "tpe"
+        sampler = request.sampler or DEFAULT_SAMPLER
         if sampler not in SAMPLERS:
             raise InputError(unknown("sampler", sampler, SAMPLERS))
         objectives = request.objectives or pareto.DEFAULT_OBJECTIVES

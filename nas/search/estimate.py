@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice, pairwise
 from math import ceil
 from statistics import fmean
@@ -14,7 +14,6 @@ from nas.data.split import judging_count
 from nas.errors import InputError, SpaceError
 from nas.feasibility import repair
 from nas.records import Fidelity, StudyConfig
-from nas.space_file import parse_space
 from nas.value import derive_seed
 
 SAMPLED_MEMBERS = 64
@@ -114,7 +113,7 @@ def _further_epochs(fidelities: tuple[Fidelity, ...]) -> list[int]:
 
 def _members(config: StudyConfig, task: Task) -> list[Architecture]:
     """Return random members that fit the caps and can be built for the images of every rung."""
-    space = replace(parse_space(config.space_text), target=config.target)
+    space = config.space
     rng = random.Random(derive_seed(config.seed, "estimate"))
     drawn = (repair(space, space.random(rng), config.budget) for _ in range(TRIES * SAMPLED_MEMBERS))
     decoded = (space.decode(genotype) for genotype in drawn if genotype is not None)

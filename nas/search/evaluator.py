@@ -67,7 +67,7 @@ class TrainingEvaluator:
     ) -> Measurement:
         """Return the measurement of one training with weights and data order drawn from `seed`."""
         started = time.perf_counter()
-        training = self.training(candidate.architecture, fidelity, seed)
+        training = self.training(candidate.network, fidelity, seed)
         try:
             with own_stream(self.plan.device):
                 return self._measurement(training, on_epoch)

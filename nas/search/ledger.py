@@ -30,10 +30,10 @@ from sqlalchemy import Table, delete, func, insert, or_, select, update
 
 from nas.records import Candidate, Measurement, ReferenceRecord
 
-CANDIDATE, MEASUREMENT, ERROR, WORKER, PROMOTES, SEED, RUNG = (
-    f"nas:{name}" for name in ("candidate", "measurement", "error", "worker", "promotes", "seed", "rung")
+CANDIDATE, MEASUREMENT, ERROR, WORKER, PROMOTES, SEED, RUNG, NOTES = (
+    f"nas:{name}" for name in ("candidate", "measurement", "error", "worker", "promotes", "seed", "rung", "notes")
 )
-"""The attributes of a trial that are ours."""
+"""The attributes of a trial that are ours; `NOTES` is what its sampler noted down of it."""
 
 TRIALS, PARAMS, VALUES, ATTRIBUTES, HEARTBEATS = (
     cast(Table, model.__table__)

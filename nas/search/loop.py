@@ -11,11 +11,11 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from nas.architecture import Architecture
-from nas.errors import NasError
-from nas.records import Measurement
+from nas.errors import InputError, NasError
+from nas.records import Measurement, StudyConfig
 from nas.search.books import Job
 from nas.search.evaluator import Evaluator
-from nas.search.proposals import ExhaustedError
+from nas.search.samplers.fresh import ExhaustedError
 from nas.search.study import Study
 from nas.training.loop import Progress
 from nas.value import explain
@@ -97,6 +97,10 @@ def run(
 class Books(Protocol):
     """Where a worker writes down what becomes of a job."""
 
+    @property
+    def config(self) -> StudyConfig:
+        """The study that the job is of."""
+
     def beating(self, job: Job) -> AbstractContextManager[None]:
         """Keep the claim alive while inside."""
 
@@ -114,6 +118,7 @@ def work(books: Books, job: Job, evaluate: Evaluator, on_event: Callable[[Event]
             measurement = evaluate(
                 job.candidate, job.fidelity, job.seed, lambda progress: on_event(EpochDone(job, progress))
             )
+            _check(measurement, job, books.config)
         except (NasError, RuntimeError, ValueError, ArithmeticError) as fault:
             error = _in_one_line(fault)
             books.fail(job, error)
@@ -122,6 +127,16 @@ def work(books: Books, job: Job, evaluate: Evaluator, on_event: Callable[[Event]
     books.finish(job, measurement)
     on_event(Finished(job, measurement))
     return ""
+
+
+def _check(measurement: Measurement, job: Job, config: StudyConfig) -> None:
+    """Raise InputError for a measurement that cannot stand for the job: evaluators may be a user's own."""
+    if (measurement.fidelity, measurement.seed) != (job.fidelity, job.seed):
+        raise InputError("the evaluator gave a measurement of another fidelity or seed than it was asked for")
+    for name in config.measured(job.candidate) if measurement.is_complete else ():
+        if name not in measurement.metrics:
+            gave = ", ".join(measurement.metrics) or "nothing"
+            raise InputError(f"the evaluator gave no {name!r}; it gave {gave}")
 
 
 def _in_one_line(fault: Exception) -> str:

@@ -62,7 +62,8 @@ class Standing:
 def next_promotion(standing: Standing) -> tuple[int, int] | None:
     """Return (trial number, rung) of the promotion that should run next; None if none should."""
     reached = 1 + max((rung for _, rung in standing.claimed), default=0)
-    active = max(reached, active_count(standing.rungs, standing.config, standing.noise.get(ACCURACY, 0.0)))
+    noise = standing.noise.get(standing.config.quality.name, 0.0)
+    active = max(reached, active_count(standing.rungs, standing.config, noise))
     for rung in reversed(range(1, active)):
         members, promoted = _members_with_room(standing, rung), standing.promoted(rung)
         if members:

@@ -51,7 +51,7 @@ class Prepared:
     @cached_property
     def report(self) -> Preflight:
         """What the space and the cap mean."""
-        return preflight(self.study.space, self.study.config.budget, seed=self.study.config.seed)
+        return preflight(self.study.config.space, self.study.config.budget, seed=self.study.config.seed)
 
     @cached_property
     def estimate(self) -> SearchEstimate:

@@ -14,12 +14,12 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Self
+from typing import NamedTuple, Self
 
 import optuna
+from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 from pydantic import ValidationError
 
@@ -27,20 +27,28 @@ from nas import pareto
 from nas.architecture import Architecture
 from nas.effort import Interval, busy_hours
 from nas.errors import StudyError, unknown
+from nas.members import Members, NetworkMembers
+from nas.problem import Problem, different_choices
 from nas.records import SCHEMA_VERSION, Fidelity, Measurement, ReferenceRecord, StudyConfig, TrialRecord
 from nas.search.books import Books, Job
 from nas.search.claims import Claims
 from nas.search.history import History
 from nas.search.ledger import RUNG, SEED, WORKER, Ledger, StoredTrial, read_trials, study_attributes
 from nas.search.lock import exclusive
+from nas.search.proposer import Proposer
 from nas.search.worker_id import is_gone
-from nas.space import SearchSpace
-from nas.space_file import parse_space
 from nas.value import explain
 from nas.view import StudyView
 
 CONFIG, BUDGET, HOURS = "nas:config", "nas:n_trials", "nas:max_hours"
 RUNGS_SUFFIX, REFERENCES_SUFFIX, FIDELITY_SUFFIX = "/rungs", "/references", "/fidelity"
+
+
+class Given(NamedTuple):
+    """What a database cannot hold, where a study has it: its problem, and a sampler that was passed as an object."""
+
+    problem: Problem | None = None
+    sampler: BaseSampler | None = None
 
 
 class Study:
@@ -49,18 +57,34 @@ class Study:
     An object is for one thread; several may be of the same study.
     """
 
-    def __init__(self, config: StudyConfig, main: optuna.Study, rungs: optuna.Study, storage: RDBStorage) -> None:
+    def __init__(
+        self,
+        config: StudyConfig,
+        main: optuna.Study,
+        rungs: optuna.Study,
+        storage: RDBStorage,
+        given: Given,
+    ) -> None:
         self.config = config
-        space = parse_space(config.space_text, where=config.space_name)
-        self.space: SearchSpace = replace(space, target=config.target)
         self._main, self._rungs, self._storage = main, rungs, storage
         self._candidates, self._promotions = Books(main, storage), Books(rungs, storage)
         names = (config.name + suffix for suffix in ("", RUNGS_SUFFIX, FIDELITY_SUFFIX))
         self._history = History(config, Ledger(storage, *names))
-        self._claims = Claims(config, self.space, self._candidates, self._promotions, self._history)
+        members = _members(config, given.problem)
+        proposer = Proposer(config, members, self._history, given.sampler)
+        self._claims = Claims(config, proposer, self._candidates, self._promotions, self._history)
 
     @classmethod
-    def create(cls, storage: RDBStorage, config: StudyConfig, n_trials: int, max_hours: float | None = None) -> Self:
+    def create(
+        cls,
+        storage: RDBStorage,
+        config: StudyConfig,
+        n_trials: int,
+        max_hours: float | None = None,
+        *,
+        problem: Problem | None = None,
+        sampler: BaseSampler | None = None,
+    ) -> Self:
         """Return a new study; StudyError when the name is taken."""
         with exclusive(storage, config.name):
             main = _new_study(storage, config.name, config.objectives)
@@ -68,11 +92,16 @@ class Study:
             main.set_user_attr(BUDGET, n_trials)
             main.set_user_attr(HOURS, max_hours)
             main.set_user_attr(CONFIG, config.model_dump_json())  # last: with it the study exists
-        return cls(config, main, rungs, storage)
+        return cls(config, main, rungs, storage, Given(problem, sampler))
 
     @classmethod
-    def open(cls, storage: RDBStorage, name: str) -> Self:
-        """Return the study called `name`; StudyError when there is none, or a newer version wrote it."""
+    def open(
+        cls, storage: RDBStorage, name: str, *, problem: Problem | None = None, sampler: BaseSampler | None = None
+    ) -> Self:
+        """Return the study called `name`; StudyError when there is none, or a newer version wrote it.
+
+        One of a problem can be read without it, and searched on with it; so one with a `sampler` of one's own.
+        """
         known = study_names(storage)
         if name not in known:
             raise StudyError(
@@ -80,7 +109,7 @@ class Study:
             )
         main = optuna.load_study(study_name=name, storage=storage)
         rungs = optuna.load_study(study_name=name + RUNGS_SUFFIX, storage=storage)
-        return cls(_read_config(name, main.user_attrs[CONFIG]), main, rungs, storage)
+        return cls(_read_config(name, main.user_attrs[CONFIG]), main, rungs, storage, Given(problem, sampler))
 
     @property
     def name(self) -> str:
@@ -203,6 +232,16 @@ class Study:
             and trial.counts
             and not (trial.is_running and is_gone(trial.attributes.get(WORKER, "")))
         ]
+
+
+def _members(config: StudyConfig, problem: Problem | None) -> Members | None:
+    """Return what a study proposes from; None where its problem is not given. StudyError for another problem."""
+    if config.kind == "networks":
+        return NetworkMembers(config.space, config.budget)
+    if problem is not None and (text := problem.text) != config.space_text:
+        differ = different_choices(config.space_text, text)
+        raise StudyError(f"study {config.name!r} was started with other choices: {differ}")
+    return problem.members if problem else None
 
 
 def _reference_record(attempts: list[StoredTrial]) -> ReferenceRecord:

@@ -108,7 +108,8 @@ def running_estimate(config: StudyConfig, records: Iterable[TrialRecord]) -> lis
     known, lines = tuple(records), []
     for rung, (fidelity, higher) in enumerate(zip(config.fidelities, config.fidelities[1:], strict=False)):
         _, mix, networks = mix_of(config, known, rung)
-        final = {each.number: each.metrics[ACCURACY] for each in all_measured_at(known, higher)}
+        reached = all_measured_at(known, higher)
+        final = {each.number: each.metrics[ACCURACY] for each in reached if ACCURACY in each.metrics}
         both = [each.scores for each in networks if each.number in final]
         accuracy = [final[each.number] for each in networks if each.number in final]
         told = {"val_accuracy": column(both, ACCURACY), "train_loss_ema": -column(both, "train_loss_ema")}
@@ -133,7 +134,7 @@ def _groups(
     """Return the networks of one size bin that reached the same rung above, each group with its accuracies there."""
     found: list[tuple[list[Measured], Array]] = []
     for rung in above:
-        accuracy = {each.number: each.metrics[ACCURACY] for each in rung}
+        accuracy = {each.number: each.metrics[ACCURACY] for each in rung if ACCURACY in each.metrics}
         bins: dict[int, list[Measured]] = defaultdict(list)
         for each in networks:
             if each.number in accuracy:

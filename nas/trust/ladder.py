@@ -26,7 +26,7 @@ def active_rungs(records: Iterable[TrialRecord], config: StudyConfig) -> tuple[F
     """Return the part of the ladder that is in use, cheapest first."""
     known = tuple(records)
     rungs = [all_measured_at(known, fidelity, own=True) for fidelity in config.fidelities]
-    return config.fidelities[: active_count(rungs, config, noise(known))]
+    return config.fidelities[: active_count(rungs, config, noise(known, config.quality.name))]
 
 
 def active_count(rungs: Sequence[Sequence[Measured]], config: StudyConfig, noise: float) -> int:
@@ -57,12 +57,14 @@ def _repeated(record: TrialRecord, name: str) -> list[list[float]]:
 
 def _order_changes(lower: Sequence[Measured], top: Sequence[Measured], config: StudyConfig, noise: float) -> bool:
     """Return whether two of the best have changed places, on both rungs by more than the noise of a difference."""
-    before = {each.number: each.metrics[ACCURACY] for each in lower}
+    quality = config.quality
+    sign = 1.0 if quality.direction == "maximize" else -1.0
+    before = {each.number: sign * each.metrics[quality.name] for each in lower}
     cap = config.budget.params or max(each.params for each in top)
     bins: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for each in top:
         if each.number in before:
-            bins[size_bin(each.params, cap)].append((each.metrics[ACCURACY], before[each.number]))
+            bins[size_bin(each.params, cap)].append((sign * each.metrics[quality.name], before[each.number]))
     tied = math.sqrt(2) * noise
     pairs = (pair for members in bins.values() for pair in combinations(sorted(members, reverse=True)[:BEST], 2))
     return any(better[0] - worse[0] > tied and worse[1] - better[1] > tied for better, worse in pairs)

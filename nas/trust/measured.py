@@ -8,7 +8,7 @@ from functools import cached_property
 from statistics import fmean
 
 from nas.architecture import Architecture
-from nas.records import Fidelity, Measurement, TrialRecord
+from nas.records import Assignment, Fidelity, Measurement, TrialRecord
 from nas.trust.mix import ZERO_COST
 from nas.value import FrozenMap
 
@@ -38,8 +38,7 @@ def measured_at(record: TrialRecord, fidelity: Fidelity | None, *, own: bool = F
     found = tuple(each for each in trainings if each.fidelity == fidelity and each.is_complete)
     if not found:
         return None
-    costs = {name: float(value) for name, value in record.cost.model_dump().items()}
-    metrics = FrozenMap(costs | _zero_cost(record) | _means(found))
+    metrics = FrozenMap(record.known | _zero_cost(record) | _means(found))
     seeds = len({each.seed for each in found})
     return Measured(record.number, record.cost.params, depth(record.architecture), metrics, seeds)
 
@@ -52,9 +51,9 @@ def all_measured_at(
     return tuple(sorted((each for each in found if each is not None), key=lambda each: each.number))
 
 
-def depth(architecture: Architecture) -> int:
-    """Return the number of blocks."""
-    return sum(len(stage.blocks) for stage in architecture.stages)
+def depth(architecture: Architecture | Assignment) -> int:
+    """Return the number of blocks; 0 of what is no network."""
+    return 0 if isinstance(architecture, Assignment) else sum(len(stage.blocks) for stage in architecture.stages)
 
 
 def _zero_cost(record: TrialRecord) -> dict[str, float]:

@@ -1,0 +1,84 @@
+"""Any Optuna sampler, made to propose only what can be evaluated: new members of a space, within its caps."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from nas.members import Members
+from nas.search.samplers.fresh import SeenKeys, new_member
+from nas.search.samplers.space import distributions
+from nas.space import GeneValue
+from nas.value import derive_seed
+
+SUGGESTIONS = 4
+"""Asked of the sampler for one trial before its last one is mutated instead."""
+
+
+class FeasibleSampler(BaseSampler):
+    """Repairs what a sampler suggests into the caps, and asks again where the network was proposed before.
+
+    `make` returns the sampler for a seed: with a new one for every trial, the same seed and the same history give the
+    same proposal, in whatever process. An object that always stays the same (`lambda seed: sampler`) goes on from
+    wherever its own random state is. `avoid` gives the keys of members that must not be proposed though no trial of the
+    study has them, or only a failed one. ExhaustedError where nothing new is left.
+    """
+
+    def __init__(
+        self,
+        members: Members,
+        make: Callable[[int], BaseSampler],
+        *,
+        seed: int,
+        avoid: Callable[[], AbstractSet[str]] = frozenset,
+    ) -> None:
+        self._members, self._make, self._seed = members, make, seed
+        self._distributions = distributions(members.genes)
+        self._seen, self._avoid = SeenKeys(members), avoid
+        self._inner: BaseSampler | None = None
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return all genes: a proposal is repaired as a whole."""
+        del study, trial
+        return self._distributions
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return a new member within the caps."""
+        del search_space
+        rng = random.Random(derive_seed(self._seed, trial.number, "mutate"))
+        self._seen.read(study.get_trials(deepcopy=False))
+        return new_member(self._members, self._suggestions(study, trial), self._seen.seen(self._avoid()), rng)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Return a value for what is no gene of the space."""
+        seed = derive_seed(self._seed, trial.number, param_name)
+        return self._make(seed).sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """Let the sampler that was asked last know."""
+        if self._inner is not None:
+            self._inner.after_trial(study, trial, state, values)
+
+    def _suggestions(self, study: optuna.Study, trial: FrozenTrial) -> Iterator[dict[str, GeneValue]]:
+        for attempt in range(SUGGESTIONS):
+            inner = self._inner = self._make(derive_seed(self._seed, trial.number, attempt, "propose"))
+            inner.before_trial(study, trial)
+            space = inner.infer_relative_search_space(study, trial)
+            found = inner.sample_relative(study, trial, space)
+            yield {
+                name: found[name] if name in found else inner.sample_independent(study, trial, name, distribution)
+                for name, distribution in self._distributions.items()
+            }
