@@ -16,6 +16,8 @@ from nas.surrogate.ranks import rank_quality
 TOLERANCE = 0.04
 """A model whose rank quality is this much below the best has 1/e of its weight."""
 LEAST_WEIGHT = 0.03
+WELL_RANKED = 0.6
+"""Where kernels rank this well a forest, which takes longer than all of them, has not been the better one."""
 
 Model = KernelModel | ForestModel
 
@@ -82,7 +84,8 @@ def _models(features: Floats, groups: NDArray[np.int64], targets: Floats, seed: 
     for name in ("pairwise", "distance"):
         models[name] = fit_kernel(features, targets, FAMILIES[name])
         models[f"weighted {name}"] = fit_kernel(features, targets, FAMILIES[name], weights)
-    if len(targets) >= LEAST_ROWS and features.shape[1]:
+    best = max(rank_quality(model.left_out, targets) for model in models.values())
+    if best < WELL_RANKED and len(targets) >= LEAST_ROWS and features.shape[1]:
         models["forest"] = fit_forest(features, targets, seed=seed)
     return models
 

@@ -11,7 +11,7 @@ from nas.surrogate.ensemble import fit_surrogate
 from nas.surrogate.forest import fit_forest
 from nas.surrogate.kernels import FAMILIES, Kernel, fit_kernel, gene_weights
 from nas.surrogate.priors import fit_prior
-from nas.surrogate.ranks import rank_quality, spearman
+from nas.surrogate.ranks import rank_quality, ranks, spearman
 from nas.surrogate.target import soften
 
 GENES = tuple(Gene(f"g{i}", (1, 2, 4) if i % 2 else ("a", "b", "c")) for i in range(6))
@@ -175,3 +175,7 @@ def test_a_prior_of_many_rows_ranks_others() -> None:
     model = fit_prior(ENCODER, genotypes, _additive(codes))
     assert model is not None
     assert spearman(model.predict(others), _additive(others)) > 0.95
+
+
+def test_equal_values_share_their_rank() -> None:
+    assert ranks(np.array([3.0, 1.0, 3.0, 2.0])).tolist() == [2.5, 0, 2.5, 1]
