@@ -28,9 +28,6 @@ class Members(Protocol):
     def random(self, rng: random.Random) -> dict[str, GeneValue]:
         """Return a genotype drawn uniformly over the values of each gene, within the caps or not."""
 
-    def normal(self, genotype: Genotype) -> dict[str, GeneValue] | None:
-        """Return `genotype` in normal form, within the caps or not; None for what is no member."""
-
     def fit(self, genotype: Genotype) -> dict[str, GeneValue] | None:
         """Return `genotype` in normal form, shrunk into the caps if it is over them; None where that cannot be done."""
 
@@ -71,10 +68,6 @@ class NetworkMembers:
     def random(self, rng: random.Random) -> dict[str, GeneValue]:
         """Return a random member, within the caps or not."""
         return self.space.random(rng)
-
-    def normal(self, genotype: Genotype) -> dict[str, GeneValue]:
-        """Return the canonical genotype."""
-        return self.space.canonical(genotype)
 
     def fit(self, genotype: Genotype) -> dict[str, GeneValue] | None:
         """Return the canonical genotype, repaired into the budget; None where no step shrinks it any more."""

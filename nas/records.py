@@ -200,6 +200,7 @@ class Measurement(Value):
 class Status(StrEnum):
     """What became of a trial, computed from its record."""
 
+    WAITING = "waiting"
     RUNNING = "running"
     EVALUATED = "evaluated"
     STOPPED_EARLY = "stopped early"
@@ -256,6 +257,7 @@ class TrialRecord(Candidate):
 
     measurements: tuple[Measurement, ...] = ()
     error: str = ""
+    waiting: bool = Field(default=False, description="whether it was enqueued and no worker has begun it")
 
     @property
     def candidate(self) -> Candidate:
@@ -297,7 +299,7 @@ class TrialRecord(Candidate):
         if limit is not None:
             return Status.OUT_OF_MEMORY if limit == "memory" else Status.TOO_SLOW
         if not self.measurements:
-            return Status.RUNNING
+            return Status.WAITING if self.waiting else Status.RUNNING
         reached = [measurement.fidelity for measurement in self.measurements]
         return Status.EVALUATED if fidelities[-1] in reached else Status.STOPPED_EARLY
 

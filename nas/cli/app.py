@@ -74,7 +74,14 @@ def root(
     """Find the best image classifier that fits under a hard parameter cap."""
 
 
-for command in (training.search, training.worker, training.compare, training.fidelity, training.confirm):
+for command in (
+    training.search,
+    training.worker,
+    training.enqueue,
+    training.compare,
+    training.fidelity,
+    training.confirm,
+):
     app.command()(command)
 
 

@@ -97,7 +97,7 @@ class Display:
         for what, came_to in self._seen.items():
             if what not in before:
                 self._report(what[0], came_to)
-        running = [record.number for record in self._view.records if not record.measurements and not record.error]
+        running = [each.number for each in self._view.records if self._view.status(each) is Status.RUNNING]
         self._current = f"{self._workers} workers" + f"; new: trial {', '.join(map(str, running))}" * bool(running)
         recent = [each.images_per_second for record in self._view.records[-20:] for each in record.measurements]
         self._speed = self._workers * sum(recent) / max(1, len(recent))

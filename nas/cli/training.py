@@ -214,3 +214,27 @@ def confirm(
     from nas.cli.confirm import confirm_command
 
     confirm_command(study, top, seeds, results, storage, as_json=as_json)
+
+
+def enqueue(
+    study: StudyName,
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|TRIAL",
+            help="FILE of an architecture, as `nas scale --out` writes it, or of a value for each gene, "
+            "as JSON; or the number of a trial of the study.",
+        ),
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="GENE=VALUE", help="Change a gene, such as stage2.kernel=5; may be repeated."),
+    ] = None,
+    results: Results = DEFAULT_RESULTS,
+    storage: Storage = None,
+    as_json: Json = False,
+) -> None:
+    """Put an architecture of your own first: the next worker trains it, even if the study's trials are done."""
+    from nas.cli.enqueue import enqueue_command
+
+    enqueue_command(study, network, settings or [], results, storage, as_json=as_json)

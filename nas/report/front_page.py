@@ -113,7 +113,7 @@ def _cap_words(budget: Budget) -> str:
 
 def _count_words(counts: Counter[Status]) -> str:
     """Return ``18 evaluated, 2 failed``: every status that occurs, what is finished first."""
-    order = sorted(Status, key=lambda status: status is Status.RUNNING)
+    order = sorted(Status, key=lambda status: status in {Status.WAITING, Status.RUNNING})
     return ", ".join(f"{counts[status]:,} {status.value}" for status in order if counts[status])
 
 

@@ -50,6 +50,16 @@ class Books:
         given = {**attributes, WORKER: worker_id()}
         return ledger.begin(self._storage, self._study._study_id, given, params, distributions)
 
+    def enqueue(
+        self, attributes: Mapping[str, Any], params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]
+    ) -> None:
+        """Write a trial that waits for whichever worker asks next."""
+        ledger.enqueue(self._storage, self._study._study_id, attributes, params, distributions)
+
+    def take_up(self, trial: StoredTrial) -> None:
+        """Let this process begin a trial that waits."""
+        ledger.begin_waiting(self._storage, trial, worker_id())
+
     def finish(self, job: Job, measurement: Measurement, values: Sequence[float]) -> None:
         """Write the measurement of a job; one that came to no end is PRUNED for Optuna: samplers learn from it."""
         made = {MEASUREMENT: measurement.model_dump_json()}

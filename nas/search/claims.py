@@ -1,4 +1,4 @@
-"""What should a worker do next? What was lost, then promotions, then replicates, then new candidates.
+"""What should a worker do next? What was lost or enqueued, then promotions, then replicates, then new candidates.
 
 A rule over what stands in the database, under the lock of the study: the same trials give the same job, whichever
 worker asks.
@@ -6,17 +6,19 @@ worker asks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from nas import pareto
 from nas.architecture import Architecture
 from nas.records import Candidate, Measurement, StudyConfig
 from nas.search.books import Books, Job, lost
+from nas.search.enqueue import DuplicateError
 from nas.search.history import History
-from nas.search.ledger import CANDIDATE, MEASUREMENT, NOTES, PROMOTES, SEED, Kind, StoredTrial
+from nas.search.ledger import CANDIDATE, ENQUEUED, MEASUREMENT, NOTES, PROMOTES, SEED, Kind, StoredTrial
 from nas.search.promotion import ACCURACY_LIKE, Standing, next_promotion, next_replicate
 from nas.search.proposals import stored_values
 from nas.search.proposer import Proposer
+from nas.space import Genotype
 from nas.trust import gate
 from nas.value import derive_seed
 
@@ -48,14 +50,33 @@ class Claims:
             self._history.follow()
         if is_over():
             return None
+        if job := self._take_up(accept):
+            return job
         standing = self._standing()
         return self._promote(standing) or self._replicate(standing) or self._propose(standing, accept, n_trials)
 
     def is_left(self, n_trials: int) -> bool:
-        """Return whether there is a promotion, a replicate or a new candidate to start."""
+        """Return whether something that was enqueued, a promotion, a replicate or a new candidate is to be started."""
+        if self._history.enqueued:
+            return True
         standing = self._standing()
         again = next_promotion(standing) is not None or next_replicate(standing, self._replicated) is not None
         return again or len(self._history.records) < n_trials
+
+    def enqueue(self, genotype: Genotype, accept: Callable[[Architecture], object]) -> Candidate:
+        """Write a candidate that the next worker takes first; InputError for what must not be one, or is one already.
+
+        `accept` sees it before it is written, and raises to refuse it.
+        """
+        self._history.follow()
+        candidate = self._proposer.candidate(genotype)
+        for record in self._history.records:
+            if record.cost == candidate.cost and record.arch_id == candidate.architecture.arch_id:
+                raise DuplicateError(f"study {self._config.name!r}: trial {record.number} has this network already")
+        _show(candidate, accept)
+        attributes = {CANDIDATE: candidate.model_dump_json(), ENQUEUED: candidate.number}
+        self._candidates.enqueue(attributes, candidate.genotype, self._proposer.distributions)
+        return candidate
 
     def values(self, job: Job, measurement: Measurement) -> list[float]:
         """Return what Optuna is told of a finished job."""
@@ -67,6 +88,17 @@ class Claims:
             for trial in lost(trials)[:1]:
                 books.take_over(trial)
                 return self._job_of(trial)
+        return None
+
+    def _take_up(self, accept: Callable[[Architecture], object]) -> Job | None:
+        """Begin what was enqueued first, and anew what was lost with a worker on another host."""
+        for trial in self._history.enqueued[:1]:
+            _show(trial.candidate, accept)
+            if trial.is_waiting:
+                self._candidates.take_up(trial)
+                return self._job_of(trial)
+            candidate = trial.candidate.model_copy(update={"number": len(self._history.candidates)})
+            return self._begin(candidate, {ENQUEUED: trial.attributes[ENQUEUED]})
         return None
 
     def _promote(self, standing: Standing) -> Job | None:
@@ -85,10 +117,13 @@ class Claims:
         if len(self._history.records) >= n_trials:
             return None
         with self._proposer.next(standing.deciding) as (candidate, notes):
-            if isinstance(candidate.architecture, Architecture):
-                accept(candidate.architecture)
-            attributes = {CANDIDATE: candidate.model_dump_json()} | ({NOTES: notes} if notes else {})
-            place = self._candidates.start(attributes, candidate.genotype, self._proposer.distributions)
+            _show(candidate, accept)
+            return self._begin(candidate, {NOTES: notes} if notes else {})
+
+    def _begin(self, candidate: Candidate, attributes: Mapping[str, object]) -> Job:
+        """Claim a new trial of a candidate."""
+        given = {CANDIDATE: candidate.model_dump_json(), **attributes}
+        place = self._candidates.start(given, candidate.genotype, self._proposer.distributions)
         return self._job("candidate", candidate, 0, *place)
 
     def _train_again(self, kind: Kind, number: int, rung: int) -> Job:
@@ -133,3 +168,9 @@ class Claims:
         if known != self._decided[0]:
             self._decided = known, gate.deciding(self._objectives, gate.verdicts(self._config, history.records))
         return self._decided[1]
+
+
+def _show(candidate: Candidate, accept: Callable[[Architecture], object]) -> None:
+    """Let `accept` see a network before it is written; the candidate of a problem has none."""
+    if isinstance(candidate.architecture, Architecture):
+        accept(candidate.architecture)

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from nas.records import Fidelity, Measurement, StudyConfig, TrialRecord
-from nas.search.ledger import Ledger, StoredTrial
+from nas.search.ledger import ENQUEUED, Ledger, StoredTrial
 from nas.trust.ladder import noise
 from nas.trust.measured import Measured, measured_at
 
@@ -25,6 +25,7 @@ class History:
         self._promoted: dict[int, dict[int, StoredTrial]] = defaultdict(dict)
         self._repeated: dict[int, dict[int, StoredTrial]] = defaultdict(dict)
         self._records: dict[int, TrialRecord] = {}
+        self._enqueued: dict[int, StoredTrial] = {}
         self._further: set[int] = set()
         self._own = {fidelity: _Column() for fidelity in config.fidelities}
         self._all = {fidelity: _Column() for fidelity in config.fidelities}
@@ -64,6 +65,11 @@ class History:
         """Whether any trial of the search is running."""
         return any(trial.is_running for trial in (*self.candidates, *self.promotions))
 
+    @property
+    def enqueued(self) -> list[StoredTrial]:
+        """The trials that a user enqueued and that nobody works on: they wait, or their worker was lost."""
+        return [trial for trial in self._enqueued.values() if trial.is_waiting or not trial.counts]
+
     def own(self, fidelity: Fidelity) -> tuple[Measured, ...]:
         """Return what the search's own trainings measured at a fidelity, in the order of the numbers."""
         return self._measured()[0][fidelity].in_order()
@@ -85,6 +91,8 @@ class History:
     def _put_together(self, number: int) -> None:
         trial = self.candidates[number]
         self._unmeasured.add(number)
+        if ENQUEUED in trial.attributes:
+            self._enqueued[trial.attributes[ENQUEUED]] = trial  # the last one of those that had to begin anew
         if not trial.counts:
             self._records.pop(number, None)
             return
@@ -140,7 +148,10 @@ def record_of(trial: StoredTrial, rungs: Collection[StoredTrial], repeats: Colle
     measurements = tuple(each.measurement for each in attempts if each.measurement is not None)
     error = next((each.error for each in attempts if each.error), "")
     return TrialRecord.model_construct(
-        **dict(trial.candidate), measurements=(*measurements, *_complete(further)), error=error
+        **dict(trial.candidate),
+        measurements=(*measurements, *_complete(further)),
+        error=error,
+        waiting=trial.is_waiting,
     )
 
 

@@ -26,14 +26,17 @@ from optuna.storages._rdb.models import (
     TrialValueModel,
 )
 from optuna.trial import TrialState
-from sqlalchemy import Table, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Table, delete, func, insert, or_, select, update
 
 from nas.records import Candidate, Measurement, ReferenceRecord
 
 CANDIDATE, MEASUREMENT, ERROR, WORKER, PROMOTES, SEED, RUNG, NOTES = (
     f"nas:{name}" for name in ("candidate", "measurement", "error", "worker", "promotes", "seed", "rung", "notes")
 )
-"""The attributes of a trial that are ours; `NOTES` is what its sampler noted down of it."""
+ENQUEUED = "nas:enqueued"
+"""The attributes of a trial that are ours; `NOTES` is what its sampler noted down of it, `ENQUEUED` the number that a
+candidate was given when a user put it first: another one if its first worker was lost.
+"""
 
 TRIALS, PARAMS, VALUES, ATTRIBUTES, HEARTBEATS = (
     cast(Table, model.__table__)
@@ -58,6 +61,11 @@ class StoredTrial:
     def is_running(self) -> bool:
         """Whether a worker holds the trial, or held it when it died."""
         return self.state == TrialState.RUNNING
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the trial was enqueued and no worker has begun it."""
+        return self.state == TrialState.WAITING
 
     @property
     def counts(self) -> bool:
@@ -119,21 +127,21 @@ class Ledger:
         return [list(trials.values()) for trials in self._trials.values()]
 
     def _changed(self) -> Iterable[tuple[str, StoredTrial]]:
-        """Return the trials that are new, or were running when last read, each with the name of its study.
+        """Return the trials that are new, or had not ended when last read, each with the name of its study.
 
         Trials are made under the lock that these studies share, so that a higher id is a later one.
         """
         trials, given = TrialModel, TrialUserAttributeModel
         known = [trial for some in self._trials.values() for trial in some.values()]
         newest = max((trial.trial_id for trial in known), default=-1)
-        running = [trial.trial_id for trial in known if trial.is_running]
+        open_ids = [trial.trial_id for trial in known if not trial.state.is_finished()]
         times = trials._datetime_start_utc, trials._datetime_complete_utc
         query = (
             select(StudyModel.study_name, trials.trial_id, trials.number, trials.state, *times)
             .add_columns(given.key, given.value_json)
             .join(StudyModel, StudyModel.study_id == trials.study_id)
             .outerjoin(given, given.trial_id == trials.trial_id)
-            .where(or_(trials.trial_id > newest, trials.trial_id.in_(running)))
+            .where(or_(trials.trial_id > newest, trials.trial_id.in_(open_ids)))
             .where(StudyModel.study_name.in_(self._trials))
             .order_by(trials.trial_id)
         )
@@ -172,17 +180,36 @@ def begin(
     Under the lock of the study (`nas.search.lock`): the number is the count of the trials before.
     """
     with storage.engine.begin() as connection:
-        counted = select(func.count()).select_from(TRIALS).where(TRIALS.c.study_id == study_id)
-        number: int = connection.execute(counted).scalar_one()
-        running = {"study_id": study_id, "number": number, "state": TrialState.RUNNING, "datetime_start": _now()}
-        made = connection.execute(insert(TRIALS).values(**running))
-        trial_id = int(made.inserted_primary_key[0]) if made.inserted_primary_key else 0
-        rows = [{"trial_id": trial_id, "key": key, "value_json": json.dumps(v)} for key, v in attributes.items()]
-        connection.execute(insert(ATTRIBUTES), rows)
+        running = {"study_id": study_id, "state": TrialState.RUNNING, "datetime_start": _now()}
+        trial_id, number = _add(connection, running, attributes)
         connection.execute(insert(HEARTBEATS).values(trial_id=trial_id, heartbeat=func.current_timestamp()))
         if params and distributions:
             connection.execute(insert(PARAMS), _param_rows(trial_id, params, distributions))
     return trial_id, number
+
+
+def enqueue(
+    storage: RDBStorage,
+    study_id: int,
+    attributes: Mapping[str, Any],
+    params: Mapping[str, Any],
+    distributions: Mapping[str, BaseDistribution],
+) -> None:
+    """Write a trial that is WAITING for a worker, under the lock of the study."""
+    with storage.engine.begin() as connection:
+        trial_id, _ = _add(connection, {"study_id": study_id, "state": TrialState.WAITING}, attributes)
+        if params:
+            connection.execute(insert(PARAMS), _param_rows(trial_id, params, distributions))
+
+
+def begin_waiting(storage: RDBStorage, trial: StoredTrial, worker: str) -> None:
+    """Let a worker begin a waiting trial: it is RUNNING, and alive, from that moment."""
+    with storage.engine.begin() as connection:
+        running = {"state": TrialState.RUNNING, "datetime_start": _now()}
+        connection.execute(update(TRIALS).where(TRIALS.c.trial_id == trial.trial_id).values(**running))
+        mine = {"trial_id": trial.trial_id, "key": WORKER, "value_json": json.dumps(worker)}
+        connection.execute(insert(ATTRIBUTES).values(**mine))
+        connection.execute(insert(HEARTBEATS).values(trial_id=trial.trial_id, heartbeat=func.current_timestamp()))
 
 
 def begin_again(storage: RDBStorage, trial: StoredTrial, worker: str) -> None:
@@ -211,6 +238,17 @@ def end(
         connection.execute(insert(ATTRIBUTES), rows)
         if values:
             connection.execute(insert(VALUES), [_value_row(trial_id, *each) for each in enumerate(values)])
+
+
+def _add(connection: Connection, row: Mapping[str, Any], attributes: Mapping[str, Any]) -> tuple[int, int]:
+    """Write a row of the trials with the next number of its study, and its attributes; return its id and its number."""
+    counted = select(func.count()).select_from(TRIALS).where(TRIALS.c.study_id == row["study_id"])
+    number: int = connection.execute(counted).scalar_one()
+    made = connection.execute(insert(TRIALS).values(**row, number=number))
+    trial_id = int(made.inserted_primary_key[0]) if made.inserted_primary_key else 0
+    rows = [{"trial_id": trial_id, "key": key, "value_json": json.dumps(value)} for key, value in attributes.items()]
+    connection.execute(insert(ATTRIBUTES), rows)
+    return trial_id, number
 
 
 def _now() -> datetime:

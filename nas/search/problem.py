@@ -17,7 +17,8 @@ print(view.best.genotype, view.best.metrics)
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,13 +28,14 @@ from nas.budget import Budget
 from nas.errors import InputError, NasError, StudyError
 from nas.problem import Problem
 from nas.records import Candidate, Fidelity, Measurement, Plan, Recipe, StudyConfig
+from nas.search.enqueue import DuplicateError, candidate_of
 from nas.search.lock import exclusive
 from nas.search.loop import Event
 from nas.search.samplers.named import DEFAULT_SAMPLER
 from nas.search.storage import open_storage, sqlite_path, sqlite_url
 from nas.search.study import Study, study_names
 from nas.search.worker import complete
-from nas.space import Target
+from nas.space import Genotype, Target
 from nas.training.loop import Progress
 from nas.value import digest
 from nas.view import StudyView
@@ -50,6 +52,7 @@ def solve(
     max_hours: float | None = None,
     workers: int = 1,
     reduction: int = 2,
+    first: Sequence[Genotype] = (),
     on_event: Callable[[Event], None] = lambda _: None,
 ) -> StudyView:
     """Search a problem until it has `n_trials` trials, or its members are all seen; return what was found.
@@ -57,14 +60,20 @@ def solve(
     With a `storage` URL the study called `study`, or as the problem is, is kept there: the same call goes on with it,
     and `nas front`, `nas status` and `nas studies` read it. `workers` evaluate at once, each in a thread. An evaluation
     that raises, or gives what is no measurement, is recorded with its error; several in a row end the search. With
-    several `fidelities` one candidate in `reduction` goes on to the next. InputError for what cannot be searched.
+    several `fidelities` one candidate in `reduction` goes on to the next. The genotypes in `first` are evaluated before
+    any other, each once, even if the study's trials are done. InputError for what cannot be searched.
     """
     if n_trials < 1 or workers < 1:
         raise InputError(f"problem {problem.name}: n_trials and workers must be at least 1, got {n_trials}, {workers}")
     with tempfile.TemporaryDirectory() as folder:
         url = storage or sqlite_url(Path(folder) / "study.db")
         config = _config(problem, study or problem.name, sampler, seed, reduction)
+        for genotype in first:  # before anything is written
+            candidate_of(config, problem.members, 0, genotype)
         opened = [_study(url, config, problem, n_trials, max_hours, sampler) for _ in range(workers)]
+        for genotype in first:
+            with suppress(DuplicateError):  # the same call goes on with a study that has it
+                opened[0].enqueue(genotype)
         complete(opened, ProblemEvaluator(problem), lambda _: None, on_event)
         view = opened[0].view()
         for each in opened:

@@ -73,9 +73,9 @@ class Mirror:
         return self._told(trial) if trial.state == TrialState.COMPLETE else None
 
     def _bare(self, trial: FrozenTrial) -> FrozenTrial:
-        """Return the trial with what samplers read."""
+        """Return the trial with what samplers read; one that waits runs: the copy must ask for another one."""
         return optuna.trial.create_trial(
-            state=trial.state,
+            state=TrialState.RUNNING if trial.state == TrialState.WAITING else trial.state,
             values=self._values(trial),
             params=trial.params,
             distributions=trial.distributions,

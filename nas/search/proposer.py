@@ -14,11 +14,13 @@ from nas import pareto
 from nas.errors import StudyError
 from nas.members import Members
 from nas.records import Candidate, StudyConfig
+from nas.search.enqueue import candidate_of
 from nas.search.history import History, new
 from nas.search.ledger import NOTES, StoredTrial
 from nas.search.proposals import Mirror, stored_values, told
 from nas.search.samplers.named import SAMPLERS, Wanted, feasible, sampler
 from nas.search.samplers.space import distributions
+from nas.space import Genotype
 from nas.trust.composite import FEWEST, Composite
 from nas.trust.composite import NAME as COMPOSITE
 
@@ -43,6 +45,10 @@ class Proposer:
         self._mirrored: tuple[object, Mirror] | None = None
         self._heard: list[StoredTrial] = []
         self.distributions = distributions(members.genes if members else ())
+
+    def candidate(self, genotype: Genotype) -> Candidate:
+        """Return a genotype of a user's own as the next candidate, unchanged; InputError for what must not be one."""
+        return candidate_of(self._config, self._members, len(self._history.candidates), genotype)
 
     @contextmanager
     def next(self, deciding: Deciding) -> Iterator[tuple[Candidate, Mapping[str, Any]]]:

@@ -29,7 +29,7 @@ from nas.effort import Interval, busy_hours
 from nas.errors import StudyError, unknown
 from nas.members import Members, NetworkMembers
 from nas.problem import Problem, different_choices
-from nas.records import SCHEMA_VERSION, Fidelity, Measurement, ReferenceRecord, StudyConfig, TrialRecord
+from nas.records import SCHEMA_VERSION, Candidate, Fidelity, Measurement, ReferenceRecord, StudyConfig, TrialRecord
 from nas.search.books import Books, Job
 from nas.search.claims import Claims
 from nas.search.history import History
@@ -37,6 +37,7 @@ from nas.search.ledger import RUNG, SEED, WORKER, Ledger, StoredTrial, read_tria
 from nas.search.lock import exclusive
 from nas.search.proposer import Proposer
 from nas.search.worker_id import is_gone
+from nas.space import Genotype
 from nas.value import explain
 from nas.view import StudyView
 
@@ -191,14 +192,25 @@ class Study:
     def claim(self, accept: Callable[[Architecture], object]) -> Job | None:
         """Return the next job, claimed in the database; None when nothing is left to start, or the hours are used up.
 
-        First what a dead process of this host left running, then promotions, then replicates, then new candidates up to
-        `n_trials`. `accept` sees every new architecture before anything is written, and raises to refuse it.
-        ExhaustedError when the space holds nothing new.
+        First what a dead process of this host left running, then what was enqueued, then promotions, then replicates,
+        then new candidates up to `n_trials`. `accept` sees every new architecture before anything is written, and
+        raises to refuse it. ExhaustedError when the space holds nothing new.
         """
         with exclusive(self._storage, self.name):
             n_trials, max_hours = self._limits()
             is_over = partial(self._is_over, max_hours)
             return self._claims.next_job(accept, n_trials=n_trials, is_over=is_over)
+
+    def enqueue(self, genotype: Genotype, accept: Callable[[Architecture], object] = lambda _: None) -> Candidate:
+        """Let the next worker take a genotype first, even if the study's trials are done; return the candidate.
+
+        It is a trial from now on, and waits. DuplicateError names the trial that has the network already; other
+        InputErrors say why it is no member, or which cap it is over. `accept` audits it before it is written.
+        """
+        with exclusive(self._storage, self.name):
+            candidate = self._claims.enqueue(genotype, accept)
+            self.extend(self.n_trials)
+        return candidate
 
     def finish(self, job: Job, measurement: Measurement) -> None:
         """Write the measurement of a job."""

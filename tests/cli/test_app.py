@@ -12,7 +12,10 @@ import nas as package
 from nas.cli.reference import reference
 from tests.cli.conftest import Finished, Nas
 
-COMMANDS = ("search", "studies", "status", "front", "show", "spaces list", "spaces show", "spaces lint", "bench cost")
+COMMANDS = (
+    *("search", "studies", "status", "front", "show", "enqueue"),
+    *("spaces list", "spaces show", "spaces lint", "bench cost"),
+)
 LARGE = ("torch", "optuna", "rich", "numpy", "sqlalchemy", "plotly", "pandas")
 CLI_MD = Path(__file__).parents[2] / "CLI.md"
 
@@ -25,7 +28,7 @@ def test_every_command_has_help(nas: Nas, command: str) -> None:
     assert "--json" in outcome.out
 
 
-@pytest.mark.parametrize("command", COMMANDS[:5])
+@pytest.mark.parametrize("command", COMMANDS[:6])
 def test_every_command_on_studies_takes_a_folder_and_a_database(nas: Nas, command: str) -> None:
     text = nas(command, "--help").out
     assert "--results DIR" in text

@@ -13,7 +13,7 @@ from nas.blocks import Block
 from nas.references import reference
 from nas.space import SearchSpace
 from nas.space_file import load_space, parse_space, shipped_spaces
-from nas.space_match import genotype_of
+from nas.space_match import genotype_of, why_not
 from nas.space_size import size
 from tests.core.examples import genotypes, members
 from tests.core.slot_spaces import slot_spaces
@@ -184,6 +184,25 @@ OUTSIDE = {
     "a value that is no choice": _network(SEPARABLE, SEPARABLE, SDTA.model_copy(update={"splits": 4})),
     "one gene for two blocks": _network(SEPARABLE, Block(family="separable", kernel=5), SDTA),
 }
+
+
+WHY_NOT = {
+    "another width": "stage 1: width must be 16, got 24",
+    "another stem": "stem: width must be 8, got 12",
+    "another head": "head: hidden must be 0, got 8",
+    "too few blocks": "stage 1: depth must be 2, got 1",
+    "too many blocks": "stage 1: last.block must be one of none, sdta, got separable",
+    "a gene that is decided otherwise": "stage 1: last.heads must be 4, got 2",
+    "a value that is no choice": "stage 1: last.splits must be one of 2, 3, got 4",
+    "one gene for two blocks": "stage 1: kernel is 5, but stage1.kernel, which the space chooses once, is 3",
+}
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_what_is_no_member_is_told_by_part_and_key(name: str) -> None:
+    space = _space(STAGE + "kernel = [3, 5]\n" + LAST)
+    assert why_not(space, OUTSIDE[name]) == WHY_NOT[name]
+    assert why_not(space, _network(SEPARABLE, SEPARABLE, SDTA)) == ""
 
 
 def test_what_is_no_member_has_no_genotype() -> None:
