@@ -34,6 +34,10 @@ class Encoder:
         """Return the place of each gene's value among the values of the gene."""
         return tuple(places[genotype[gene.name]] for gene, places in zip(self.genes, self._places, strict=True))
 
+    def knows(self, genotype: Genotype) -> bool:
+        """Return whether a genotype has one of the values of each gene."""
+        return all(genotype.get(gene.name) in places for gene, places in zip(self.genes, self._places, strict=True))
+
     def codes(self, genotypes: Iterable[Genotype]) -> Codes:
         """Return an array (genotypes, genes) of the places of the values."""
         rows = [self.code(genotype) for genotype in genotypes]

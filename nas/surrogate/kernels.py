@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 
 from nas.surrogate.encoding import Floats
 
@@ -127,7 +126,7 @@ class _Fit:
 
 
 def _fit(matrix: Floats, targets: Floats) -> _Fit:
-    values, vectors = eigh(matrix, check_finite=False)
+    values, vectors = np.linalg.eigh(matrix)
     values = np.maximum(values, 0)
     noises = NOISES * max(float(values.sum()) / len(targets), 1e-9)
     shrunk = 1 / (values[:, None] + noises)  # (rows, noises)

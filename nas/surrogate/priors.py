@@ -14,6 +14,7 @@ from nas.surrogate.target import soften
 
 MOST_ROWS = 400
 LEAST_ROWS = 5
+BEST = 8
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,11 @@ class PriorGroup:
 
 @dataclass(frozen=True)
 class PriorModel:
-    """What a group says of one objective."""
+    """What a group says of one objective; `best` are those of its genotypes with the least losses."""
 
     encoder: Encoder
     model: KernelModel
+    best: Sequence[Genotype]
 
     def predict(self, codes: Codes) -> Floats:
         """Return the predicted loss of each genotype, in standard deviations of the group."""
@@ -43,9 +45,12 @@ class PriorModel:
 def fit_prior(encoder: Encoder, genotypes: Sequence[Genotype], losses: Floats) -> PriorModel | None:
     """Return the model of a group; None where it has fewer than a handful of losses, or all are equal.
 
-    The best rows are kept of a large group, and others evenly.
+    Genotypes that lack a gene, or have a value that it has no more, are left out. The best rows are kept of a large
+    group, and others evenly.
     """
-    known = np.flatnonzero(~np.isnan(losses))
+    known = np.array(
+        [i for i, loss in enumerate(losses) if np.isfinite(loss) and encoder.knows(genotypes[i])], dtype=np.int64
+    )
     if len(known) < LEAST_ROWS or len(set(losses[known])) < 2:
         return None
     order = known[np.argsort(losses[known], kind="stable")]
@@ -54,4 +59,5 @@ def fit_prior(encoder: Encoder, genotypes: Sequence[Genotype], losses: Floats) -
         order = np.concatenate([order[: MOST_ROWS // 2], rest[:: -(-2 * len(rest) // MOST_ROWS)]])
     codes = encoder.codes([genotypes[i] for i in order])
     kernels = FAMILIES["pairwise"]
-    return PriorModel(encoder, fit_kernel(encoder.features(codes), soften(losses[order]), kernels))
+    model = fit_kernel(encoder.features(codes), soften(losses[order]), kernels)
+    return PriorModel(encoder, model, [genotypes[i] for i in order[:BEST]])

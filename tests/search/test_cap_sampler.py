@@ -65,14 +65,14 @@ def _run(
     return keys
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(2, 6), st.floats(0.5, 1.0), st.integers(1, 3), st.randoms(use_true_random=False))
 def test_proposals_are_new_members_within_the_cap(genes: int, share: float, count: int, rng: random.Random) -> None:
     members = _problem(genes, cap=max(1.0 * genes, share * 4 * genes)).members
     worst = [math.inf, -math.inf]
     study = _study(members, count)
     with suppress(ExhaustedError):  # of the smallest spaces
-        _run(study, members, 20, lambda _: [rng.choice([rng.random(), *worst]) for _ in range(count)])
+        _run(study, members, 16, lambda _: [rng.choice([rng.random(), *worst]) for _ in range(count)])
 
 
 def test_a_new_sampler_proposes_what_one_of_long_standing_does() -> None:
@@ -160,11 +160,11 @@ def test_a_space_without_a_member_within_the_caps_says_so() -> None:
         _study(members).ask(distributions(members.genes))
 
 
-def test_a_space_of_a_few_hundred_members_is_found_whole() -> None:
-    members = _problem(4, cap=16).members
+def test_a_space_of_a_few_dozen_members_is_found_whole() -> None:
+    members = _problem(3, cap=12).members
     study = _study(members)
-    assert len(_run(study, members, 81)) == 81
-    with pytest.raises(ExhaustedError, match="all 81 members"):
+    assert len(_run(study, members, 27)) == 27
+    with pytest.raises(ExhaustedError, match="all 27 members"):
         study.ask(distributions(members.genes))
 
 
@@ -246,3 +246,16 @@ def test_a_large_space_with_all_seen_says_how_many_were_tried() -> None:
 
 def test_a_single_value_is_a_distribution_of_its_own() -> None:
     assert distributions([Gene("one", (3,)), Gene("two", (1, 2))])["one"].single()
+
+
+def test_threads_that_ask_at_once_are_given_different_members() -> None:
+    members = _problem(6, cap=20).members
+    study = _study(members)
+
+    def evaluate(trial: optuna.Trial) -> float:
+        return _score(
+            {gene.name: trial._suggest(gene.name, distributions([gene])[gene.name]) for gene in members.genes}
+        )
+
+    study.optimize(evaluate, n_trials=24, n_jobs=4)
+    assert len({members.key(trial.params) for trial in study.trials}) == 24

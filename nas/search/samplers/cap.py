@@ -8,6 +8,7 @@ Every proposal is a new member within the caps. All is a function of the seed, t
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import chain
@@ -27,13 +28,14 @@ from nas.search.samplers.fresh import mutated, new_member
 from nas.search.samplers.history import ARM, History, Row, Rows, Snapshot, Tried, Wanted, losses, wanted
 from nas.search.samplers.pool import Pool, make_pool
 from nas.search.samplers.space import distributions
-from nas.search.samplers.start import spread_out, start_size
+from nas.search.samplers.start import best_of_priors, spread_out, start_size
 from nas.space import GeneValue, Genotype
 from nas.surrogate.priors import PriorGroup, PriorModel, fit_prior
 from nas.value import derive_seed
 
 GROWTH = 25
-"""Models are fitted anew when the trials told have grown by one in so many."""
+LONGEST_STEP = 60
+"""Models are fitted anew when the trials told have grown by one in `GROWTH`, or by `LONGEST_STEP`."""
 LEAST_TOLD = 4
 """Fewer trials than these teach a model nothing."""
 SUGGESTIONS = 8
@@ -73,6 +75,8 @@ class CapSampler(BaseSampler):
         self._history = History(members, self._rows)
         self._priors: Sequence[Sequence[PriorModel]] | None = None
         self._learnt: tuple[object, _Learnt] | None = None
+        self._asking = threading.Lock()
+        self._given: dict[int, str] = {}
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the distributions of all genes."""
@@ -86,8 +90,12 @@ class CapSampler(BaseSampler):
         if not search_space:
             return {}
         objectives = wanted(study.directions, self._costs)
-        now = self._history.read(study.get_trials(deepcopy=False), objectives, self._avoid())
-        arm, member = self._propose(now, objectives, trial.number)
+        with self._asking:  # the threads of `optimize(n_jobs=...)` share a sampler
+            now = self._history.read(study.get_trials(deepcopy=False), objectives, self._avoid())
+            self._given = {number: key for number, key in self._given.items() if number in now.asked}
+            now.seen.update(self._given.values())  # given to threads that have not written it yet
+            arm, member = self._propose(now, objectives, trial.number)
+            self._given[trial.number] = self._members.key(member)
         study._storage.set_trial_system_attr(trial._trial_id, ARM, arm)
         return member
 
@@ -102,14 +110,19 @@ class CapSampler(BaseSampler):
         rng = random.Random(derive_seed(self._seed, number, "propose"))
         tried = [trial.row for trial in chain(now.told, now.running)]
         if len(tried) < start_size(len(self._members.genes)) or len(now.told) < LEAST_TOLD:
-            suggestions: Iterator[Genotype] = iter(spread_out(self._members, self._rows, tried, rng))
-            return arms.START, new_member(self._members, suggestions, now.seen, rng)
+            return arms.START, new_member(self._members, self._start(tried, objectives, rng), now.seen, rng)
         step = _step(len(now.told))
         learnt = self._learn(now.told[:step], objectives)
         since = [trial.row for trial in chain(now.told[step:], now.running)]
         arm = rng.choices(list(learnt.shares), weights=list(learnt.shares.values()))[0]
         suggestions = self._suggest(arm, learnt.pool, since, now.seen, rng)
         return arm, new_member(self._members, suggestions, now.seen, rng)
+
+    def _start(self, tried: Sequence[Row], objectives: Sequence[Wanted], rng: random.Random) -> list[Genotype]:
+        priors = self._prior_models(objectives)
+        if any(priors) and len(tried) % 2 == 0:
+            return best_of_priors(self._members, self._rows, priors, objectives, rng)
+        return spread_out(self._members, self._rows, tried, rng)
 
     def _suggest(
         self, arm: str, pool: Pool, since: Sequence[Row], seen: Set[str], rng: random.Random
@@ -160,6 +173,10 @@ class CapSampler(BaseSampler):
 def _step(told: int) -> int:
     """Return the number of trials that models are fitted on when `told` have finished."""
     step = 1
-    while step + max(1, step // GROWTH) <= told:  # a few hundred steps at most
-        step += max(1, step // GROWTH)
+    while step + _stride(step) <= told:  # a few hundred steps at most, up to ten thousand trials
+        step += _stride(step)
     return step
+
+
+def _stride(step: int) -> int:
+    return min(max(1, step // GROWTH), LONGEST_STEP)

@@ -94,11 +94,15 @@ class Tried:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A study at an instant: the trials that finished, in the order they did so, those that run, and all keys seen."""
+    """A study at an instant: the trials that finished, in the order they did so, those that run, and all keys seen.
+
+    `asked` are the numbers of trials that run and have no genotype yet, such as the one that is being asked.
+    """
 
     told: Sequence[Tried]
     running: Sequence[Tried]
-    seen: Set[str]
+    seen: set[str]
+    asked: Sequence[int]
 
 
 class History:
@@ -110,20 +114,24 @@ class History:
         self._names = [gene.name for gene in members.genes]
         self._told: dict[int, Tried] = {}
         self._running: list[Tried] = []
+        self._asked: list[int] = []
         self._order: list[tuple[datetime, int]] = []
 
     def read(self, trials: Sequence[FrozenTrial], objectives: Sequence[Wanted], avoid: Set[str]) -> Snapshot:
         """Return the study as its trials stand."""
         changed: list[int] = []
         self._keys.read(trials, changed=changed.append)
-        self._running = []
+        self._running, self._asked = [], []
         for place in changed:
             self._follow(trials[place], objectives)
         self._order.sort()
-        return Snapshot([self._told[number] for _, number in self._order], self._running, self._keys.seen(avoid))
+        told = [self._told[number] for _, number in self._order]
+        return Snapshot(told, self._running, self._keys.seen(avoid), self._asked)
 
     def _follow(self, trial: FrozenTrial, objectives: Sequence[Wanted]) -> None:
         key = self._keys.key(trial)
+        if key is None and trial.state == TrialState.RUNNING:
+            self._asked.append(trial.number)
         if key is None or trial.state == TrialState.FAIL:
             return
         row = self._rows.tried({name: trial.params[name] for name in self._names}, key)
