@@ -32,10 +32,11 @@ from nas.data.spec import DataSpec
 from nas.feasibility import genotype_cost, repair
 from nas.records import Candidate, Fidelity, Plan, StudyConfig
 from nas.results import StudyFolder, environment, write_whole
+from nas.search.catalogue import study_names
 from nas.search.evaluator import TrainingEvaluator
 from nas.search.loop import run
 from nas.search.storage import open_storage, sqlite_url
-from nas.search.study import Study, study_names
+from nas.search.study import Study
 from nas.space import GeneValue, SearchSpace, Target
 from nas.space_file import load_space
 from nas.training.recipe import default_recipe

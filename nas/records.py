@@ -108,6 +108,13 @@ class Pace(Value):
         return images * macs / (self.macs * self.images_per_second)
 
 
+class WarmStart(Value):
+    """A study that another one started from, and how much of it was read then."""
+
+    study: str
+    records: int = Field(ge=0, description="trials that had ended, promotions and further seeds too, the first to end")
+
+
 class StudyConfig(Value):
     """Everything that a study must keep to be one study."""
 
@@ -133,6 +140,7 @@ class StudyConfig(Value):
     pace: Pace | None = Field(default=None, description="None in studies that were made before it was measured")
     sampler: str = "tpe"
     seed: int
+    warm_start: tuple[WarmStart, ...] = ()
     costs: tuple[str, ...] = Field(default=(), description="of a problem: what is known without evaluating")
     caps: FrozenMap[float] = Field(default=FrozenMap({}), description="of a problem, on costs of its own")
 

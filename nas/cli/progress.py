@@ -16,10 +16,10 @@ from rich.text import Text
 from nas.cli.output import count, quantity
 from nas.effort import stage_efforts
 from nas.records import Candidate, Fidelity, Measurement, Status, StudyConfig
+from nas.search.history import own_seed
 from nas.search.loop import EpochDone, Event, Exhausted, Finished, Started
 from nas.search.study import Study
 from nas.trust.earned import running_estimate
-from nas.value import derive_seed
 from nas.view import StudyView
 
 PARTS = 4
@@ -85,7 +85,9 @@ class Display:
                 self._current = f"trial {job.candidate.number}, {where}: {job.candidate.architecture.words()}"
             case Finished(job, measurement, error):
                 self._view = self.study.view()
-                again = job.seed != _own_seed(self._view.config, job.candidate)
+                number = job.candidate.number
+                record = next((each for each in self._view.records if each.number == number), None)
+                again = record is not None and job.seed != own_seed(self._view.config, record)
                 self._report(trained(job.candidate, job.fidelity, again=again), outcome(measurement, error))
             case Exhausted(reason):
                 self.exhausted = reason
@@ -152,17 +154,13 @@ def _ended(view: StudyView) -> dict[tuple[str, int], str]:
     """Return what the trainings of a study came to, by what was trained and the seed."""
     found = {}
     for record in view.records:
-        own = _own_seed(view.config, record)
+        own = own_seed(view.config, record)
         for each in record.measurements:
             found[trained(record, each.fidelity, again=each.seed != own), each.seed] = outcome(each)
         if record.error:
             rungs, done = view.config.fidelities, sum(each.seed == own for each in record.measurements)
             found[trained(record, rungs[min(done, len(rungs) - 1)]), own] = outcome(None, record.error)
     return found
-
-
-def _own_seed(config: StudyConfig, candidate: Candidate) -> int:
-    return derive_seed(config.seed, candidate.number, "train")
 
 
 def _effort_done(view: StudyView) -> float:

@@ -10,9 +10,10 @@ from nas.effort import advice
 from nas.errors import InputError, StudyError, unknown
 from nas.records import Assignment, Measurement, Status, TrialRecord
 from nas.results import StudyFolder
+from nas.search.catalogue import study_names
 from nas.search.curve import curve
 from nas.search.storage import open_storage, shown, sqlite_url
-from nas.search.study import Study, study_names
+from nas.search.study import Study
 from nas.trust.earned import running_estimate
 from nas.trust.ladder import active_rungs
 from nas.view import StudyView
@@ -89,6 +90,7 @@ def status_command(name: str, results: Path, storage: str | None, *, as_json: bo
     view = study.view()
     used, most = study.hours(), study.max_hours
     summary = _summary(study) | {
+        "taken_over": len(study.taken_over),
         "hours": round(used, 6),
         "max_hours": most,
         "rungs": len(view.config.fidelities),
@@ -102,7 +104,7 @@ def status_command(name: str, results: Path, storage: str | None, *, as_json: bo
         "hours": f"{used:.2f}" + (f" of {most:g}" if most is not None else ""),
         "rungs": f"{summary['rungs_in_use']} of {summary['rungs']} in use",
     }
-    left_out = {"trust", "proxy", "max_hours", "rungs_in_use"}
+    left_out = {"trust", "proxy", "max_hours", "rungs_in_use"} | (set() if study.taken_over else {"taken_over"})
     print_table(
         ["", ""], [[key.replace("_", " "), _text(value)] for key, value in shown.items() if key not in left_out]
     )
@@ -182,6 +184,8 @@ def show_command(name: str, number: int, results: Path, storage: str | None, *, 
         f"trial {record.number} of study {name}: {record.arch_id}, {status}" + f" ({record.error})" * bool(record.error)
     )
     print(record.architecture.words())
+    if number in study.taken_over:
+        print(f"taken over from {study.taken_over[number]}")
     if isinstance(record.architecture, Assignment):
         print_table(["cost", "value"], [[cost, f"{value:g}"] for cost, value in record.costs.items()])
     else:

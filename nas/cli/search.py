@@ -101,7 +101,8 @@ def _present(prepared: Prepared, request: SearchRequest, *, as_json: bool) -> No
     where += f" --storage {shown(request.storage)}" if request.storage else ""
     print(f"the front as a page: {prepared.folder.front_page}")
     print(f"next: nas show {view.config.name} {best}{where}   (the most accurate network)")
-    print(f"      nas search --study {view.config.name} --trials {2 * prepared.study.n_trials}{where}   (search on)")
+    more = 2 * (prepared.study.n_trials - len(prepared.study.taken_over))
+    print(f"      nas search --study {view.config.name} --trials {more}{where}   (search on)")
     print(f"      nas fidelity {view.config.name}{where}   (how far the proxy can be trusted)")
 
 
@@ -134,7 +135,11 @@ def _say_plan(prepared: Prepared) -> None:
     name = f"study {config.name}"
     verb = f"new {name}" if prepared.choice else f"going on with {name} at trial {done}"
     lowest = effort_shares(config.fidelities, config.reduction)[0]
-    _say(f"{verb}: {prepared.study.n_trials} trials, objectives {', '.join(config.objectives)}")
+    taken = len(prepared.study.taken_over)
+    beside = f" beside {taken} taken over" if taken else ""
+    for note in prepared.notes:
+        _say(note)
+    _say(f"{verb}: {prepared.study.n_trials - taken} trials{beside}, objectives {', '.join(config.objectives)}")
     _say(
         f"rungs: {' -> '.join(map(_rung, config.fidelities))}; one in {config.reduction} goes on, "
         f"so that the lowest takes {lowest:.0%} of the search"

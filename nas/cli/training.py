@@ -90,6 +90,14 @@ def search(
         float | None,
         typer.Option(metavar="TARGET", help="Penalise interference until its excess is at most this, such as 0.02."),
     ] = None,
+    warm_start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STUDY[,STUDY]",
+            help="Begin with what other studies have measured: what was trained alike is taken over and does not count "
+            "as a trial, the rest only informs the sampler.",
+        ),
+    ] = None,
     download: Download = False,
     skip_broken: SkipBroken = False,
     results: Results = DEFAULT_RESULTS,
@@ -125,6 +133,7 @@ def search(
         plan=plan,
         suppress=suppress,
         suppress_to=suppress_to,
+        warm_start=tuple(name.strip() for name in warm_start.split(",")) if warm_start is not None else None,
         download=download,
         skip_broken=skip_broken,
     )

@@ -35,6 +35,7 @@ def refuse_changes(request: SearchRequest, study: Study) -> None:
         "device": request.device,
         "suppress": request.suppress,
         "suppress-to": request.suppress_to,
+        "warm-start": request.warm_start,
     }
     top, suppression = config.fidelities[-1], config.recipe.suppression
     if request.rungs is not None:
@@ -54,6 +55,7 @@ def refuse_changes(request: SearchRequest, study: Study) -> None:
         "device": config.plan.device,
         "suppress": None if suppression is None else suppression.strength,
         "suppress-to": None if suppression is None else suppression.target,
+        "warm-start": tuple(mark.study for mark in config.warm_start),
     }
     kept = {**config.plan.model_dump(), "batch_size": config.recipe.batch_size}
     for name, value in (parse_plan(request.plan).decided if request.plan else {}).items():
@@ -107,7 +109,7 @@ def _in_words(target: Target) -> str:
 
 
 def _shown(value: object) -> str:
-    if value is None:
+    if value is None or value == ():
         return "none"
     if isinstance(value, Fidelity):
         return f"{value.epochs}@{value.resolution}x{value.train_fraction:g}"

@@ -13,7 +13,7 @@ from nas.architecture import Architecture
 from nas.records import Candidate, Measurement, StudyConfig
 from nas.search.books import Books, Job, lost
 from nas.search.enqueue import DuplicateError
-from nas.search.history import History
+from nas.search.history import History, own_seed
 from nas.search.ledger import CANDIDATE, ENQUEUED, MEASUREMENT, NOTES, PROMOTES, SEED, Kind, StoredTrial
 from nas.search.promotion import ACCURACY_LIKE, Standing, next_promotion, next_replicate
 from nas.search.proposals import stored_values
@@ -111,7 +111,9 @@ class Claims:
 
     @property
     def _replicated(self) -> set[int]:
-        return {each.promotes[0] for each in self._history.promotions if each.kind == "replicate" and each.counts}
+        """Candidates that need no replicate; for those that were taken over their own study has seen to it."""
+        done = (each.promotes[0] for each in self._history.promotions if each.kind == "replicate" and each.counts)
+        return {*done, *self._history.taken}
 
     def _propose(self, standing: Standing, accept: Callable[[Architecture], object], n_trials: int) -> Job | None:
         if len(self._history.records) >= n_trials:
@@ -143,6 +145,8 @@ class Claims:
         return Job(candidate, rung, self._config.fidelities[rung], seed, trial_id, trial_number, kind)
 
     def _seed(self, kind: Kind, number: int) -> int:
+        if kind == "promotion":
+            return own_seed(self._config, self._history.record(number))
         return derive_seed(self._config.seed, number, "replicate" if kind == "replicate" else "train")
 
     def _standing(self) -> Standing:

@@ -18,11 +18,12 @@ from nas.records import Measurement, ReferenceRecord, StudyConfig
 from nas.references import Reference
 from nas.scaling import scale
 from nas.search.books import Books, Job, lost
+from nas.search.catalogue import REFERENCES_SUFFIX
 from nas.search.evaluator import Evaluator
 from nas.search.ledger import CANDIDATE, RUNG, SEED, Ledger, StoredTrial
 from nas.search.lock import exclusive
 from nas.search.loop import Event, Started, work
-from nas.search.study import REFERENCES_SUFFIX, Study
+from nas.search.study import Study
 from nas.value import derive_seed
 
 Key = tuple[tuple[str, str], int]

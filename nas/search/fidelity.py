@@ -14,9 +14,11 @@ from itertools import pairwise
 from optuna.trial import TrialState
 
 from nas.records import Fidelity, ReferenceRecord, Status, StudyConfig, TrialRecord
+from nas.search.catalogue import FIDELITY_SUFFIX
 from nas.search.compare import Comparison
+from nas.search.history import own_seed
 from nas.search.ledger import RUNG, read_trials
-from nas.search.study import FIDELITY_SUFFIX, Study
+from nas.search.study import Study
 from nas.trust.meter import scored
 from nas.trust.mix import NAME as MIX
 from nas.trust.networks import ACCURACY, Network, fullest_bin, networks
@@ -51,7 +53,7 @@ def repeats(study: Study, records: Sequence[TrialRecord], seeds: int, *, rung: i
     config = study.config
     fidelity = config.fidelities[-1 if rung is None else rung]
     networks = tuple(map(_named, records))
-    own = (_is_measured(each, fidelity, _own_seed(each, config)) for each in records)
+    own = (_is_measured(each, fidelity, own_seed(config, each)) for each in records)
     had = {(network.key, seeds - 1) for network, is_there in zip(networks, own, strict=True) if is_there}
     return Comparison(study, networks, seeds, suffix=FIDELITY_SUFFIX, had=had, rung=rung)
 
@@ -121,13 +123,9 @@ def _rank(network: Network) -> tuple[float, int]:
 
 def _preference(record: TrialRecord, config: StudyConfig) -> tuple[int, int]:
     """Return what the choice within a part goes by, the least first: most further seeds, then the draw."""
-    top, own = config.fidelities[-1], _own_seed(record, config)
+    top, own = config.fidelities[-1], own_seed(config, record)
     further = {each.seed for each in record.measurements if each.fidelity == top} - {own}
     return -len(further), derive_seed(config.seed, record.number, "fidelity")
-
-
-def _own_seed(record: TrialRecord, config: StudyConfig) -> int:
-    return derive_seed(config.seed, record.number, "train")
 
 
 def _is_measured(record: TrialRecord, fidelity: Fidelity, seed: int) -> bool:

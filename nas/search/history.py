@@ -9,19 +9,24 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from nas.records import Fidelity, Measurement, StudyConfig, TrialRecord
-from nas.search.ledger import ENQUEUED, Ledger, StoredTrial
+from nas.search.ledger import ENQUEUED, FROM, Ledger, StoredTrial
 from nas.trust.ladder import noise
 from nas.trust.measured import Measured, measured_at
+from nas.value import derive_seed
 
 
 class History:
-    """The trials of a study and the records that they make. `follow` looks into the database, all else does not."""
+    """The trials of a study and the records that they make. `follow` looks into the database, all else does not.
+
+    `taken` says of candidates that were taken over which study measured them, and their number there.
+    """
 
     def __init__(self, config: StudyConfig, ledger: Ledger) -> None:
         self._config, self._ledger = config, ledger
         self.candidates: list[StoredTrial] = []
         self.promotions: list[StoredTrial] = []
         self.repeats: list[StoredTrial] = []
+        self.taken: dict[int, str] = {}
         self._promoted: dict[int, dict[int, StoredTrial]] = defaultdict(dict)
         self._repeated: dict[int, dict[int, StoredTrial]] = defaultdict(dict)
         self._records: dict[int, TrialRecord] = {}
@@ -91,6 +96,8 @@ class History:
     def _put_together(self, number: int) -> None:
         trial = self.candidates[number]
         self._unmeasured.add(number)
+        if FROM in trial.attributes:
+            self.taken[number] = trial.attributes[FROM]
         if ENQUEUED in trial.attributes:
             self._enqueued[trial.attributes[ENQUEUED]] = trial  # the last one of those that had to begin anew
         if not trial.counts:
@@ -134,6 +141,13 @@ def new(before: Sequence[StoredTrial], now: Sequence[StoredTrial]) -> Iterator[S
     for i, trial in enumerate(now):
         if i >= len(before) or before[i] is not trial:
             yield trial
+
+
+def own_seed(config: StudyConfig, record: TrialRecord) -> int:
+    """Return the seed of a candidate's own trainings: that of the first, which another study may have made."""
+    if record.measurements:
+        return record.measurements[0].seed
+    return derive_seed(config.seed, record.number, "train")
 
 
 def record_of(trial: StoredTrial, rungs: Collection[StoredTrial], repeats: Collection[StoredTrial]) -> TrialRecord:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Literal, cast
@@ -33,15 +33,17 @@ from nas.records import Candidate, Measurement, ReferenceRecord
 CANDIDATE, MEASUREMENT, ERROR, WORKER, PROMOTES, SEED, RUNG, NOTES = (
     f"nas:{name}" for name in ("candidate", "measurement", "error", "worker", "promotes", "seed", "rung", "notes")
 )
-ENQUEUED = "nas:enqueued"
+ENQUEUED, FROM = "nas:enqueued", "nas:from"
 """The attributes of a trial that are ours; `NOTES` is what its sampler noted down of it, `ENQUEUED` the number that a
-candidate was given when a user put it first: another one if its first worker was lost.
+candidate was given when a user put it first: another one if its first worker was lost. `FROM` is the STUDY:NUMBER that
+a trial was taken over from.
 """
 
 TRIALS, PARAMS, VALUES, ATTRIBUTES, HEARTBEATS = (
     cast(Table, model.__table__)
     for model in (TrialModel, TrialParamModel, TrialValueModel, TrialUserAttributeModel, TrialHeartbeatModel)
 )
+STUDY_ATTRIBUTES = cast(Table, StudyUserAttributeModel.__table__)
 
 Kind = Literal["candidate", "promotion", "replicate"]
 
@@ -107,6 +109,16 @@ class StoredTrial:
     def error(self) -> str:
         """Why the candidate could not be evaluated, empty otherwise."""
         return str(self.attributes.get(ERROR, ""))
+
+
+@dataclass(frozen=True)
+class FinishedTrial:
+    """What another study has measured: a trial without a start, since it took no time of the study it is written to."""
+
+    state: TrialState
+    attributes: Mapping[str, Any]
+    values: Sequence[float] = ()
+    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Ledger:
@@ -234,10 +246,48 @@ def end(
             return
         known = (ATTRIBUTES.c.trial_id == trial_id, ATTRIBUTES.c.key.in_(attributes))
         connection.execute(delete(ATTRIBUTES).where(*known))
-        rows = [{"trial_id": trial_id, "key": key, "value_json": json.dumps(v)} for key, v in attributes.items()]
-        connection.execute(insert(ATTRIBUTES), rows)
+        connection.execute(insert(ATTRIBUTES), _attribute_rows(trial_id, attributes))
         if values:
             connection.execute(insert(VALUES), [_value_row(trial_id, *each) for each in enumerate(values)])
+
+
+def create(
+    storage: RDBStorage,
+    study_id: int,
+    attributes: Mapping[str, Any],
+    trials: Mapping[int, Sequence[FinishedTrial]],
+    distributions: Mapping[str, BaseDistribution],
+) -> None:
+    """Write at once the attributes of a study and the trials, by the id of the empty study, that it has from its start.
+
+    All of it or, if the process is killed, nothing.
+    """
+    with storage.engine.begin() as connection:
+        for place, finished in trials.items():
+            if finished:
+                _add_finished(connection, place, finished, distributions)
+        rows = [{"study_id": study_id, "key": key, "value_json": json.dumps(v)} for key, v in attributes.items()]
+        connection.execute(insert(STUDY_ATTRIBUTES), rows)
+
+
+def _add_finished(
+    connection: Connection,
+    study_id: int,
+    trials: Sequence[FinishedTrial],
+    distributions: Mapping[str, BaseDistribution],
+) -> None:
+    ended = {"study_id": study_id, "datetime_complete": _now()}
+    rows = [{**ended, "number": number, "state": trial.state} for number, trial in enumerate(trials)]
+    connection.execute(insert(TRIALS), rows)
+    numbered = select(TRIALS.c.number, TRIALS.c.trial_id).where(TRIALS.c.study_id == study_id)
+    ids = {int(number): int(trial_id) for number, trial_id in connection.execute(numbered)}
+    placed = [(ids[number], trial) for number, trial in enumerate(trials)]
+    given = [row for trial_id, trial in placed for row in _attribute_rows(trial_id, trial.attributes)]
+    values = [_value_row(trial_id, *value) for trial_id, trial in placed for value in enumerate(trial.values)]
+    params = [row for trial_id, trial in placed for row in _param_rows(trial_id, trial.params, distributions)]
+    for table, found in ((ATTRIBUTES, given), (VALUES, values), (PARAMS, params)):
+        if found:
+            connection.execute(insert(table), found)
 
 
 def _add(connection: Connection, row: Mapping[str, Any], attributes: Mapping[str, Any]) -> tuple[int, int]:
@@ -246,14 +296,17 @@ def _add(connection: Connection, row: Mapping[str, Any], attributes: Mapping[str
     number: int = connection.execute(counted).scalar_one()
     made = connection.execute(insert(TRIALS).values(**row, number=number))
     trial_id = int(made.inserted_primary_key[0]) if made.inserted_primary_key else 0
-    rows = [{"trial_id": trial_id, "key": key, "value_json": json.dumps(value)} for key, value in attributes.items()]
-    connection.execute(insert(ATTRIBUTES), rows)
+    connection.execute(insert(ATTRIBUTES), _attribute_rows(trial_id, attributes))
     return trial_id, number
 
 
 def _now() -> datetime:
     """Return the time as Optuna stores it: UTC, without saying so."""
     return datetime.now(UTC).replace(tzinfo=None)
+
+
+def _attribute_rows(trial_id: int, attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"trial_id": trial_id, "key": key, "value_json": json.dumps(value)} for key, value in attributes.items()]
 
 
 def _value_row(trial_id: int, objective: int, value: float) -> dict[str, Any]:

@@ -28,12 +28,13 @@ from nas.budget import Budget
 from nas.errors import InputError, NasError, StudyError
 from nas.problem import Problem
 from nas.records import Candidate, Fidelity, Measurement, Plan, Recipe, StudyConfig
+from nas.search.catalogue import study_names
 from nas.search.enqueue import DuplicateError, candidate_of
 from nas.search.lock import exclusive
 from nas.search.loop import Event
 from nas.search.samplers.named import DEFAULT_SAMPLER
 from nas.search.storage import open_storage, sqlite_path, sqlite_url
-from nas.search.study import Study, study_names
+from nas.search.study import Study
 from nas.search.worker import complete
 from nas.space import Genotype, Target
 from nas.training.loop import Progress

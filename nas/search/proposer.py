@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from nas.search.proposals import Mirror, stored_values, told
 from nas.search.samplers.named import SAMPLERS, Wanted, feasible, sampler
 from nas.search.samplers.space import distributions
 from nas.space import Genotype
+from nas.surrogate.priors import PriorGroup
 from nas.trust.composite import FEWEST, Composite
 from nas.trust.composite import NAME as COMPOSITE
 
@@ -34,13 +35,20 @@ class Proposer:
     """Proposes the candidates of a study. Its caller holds the lock, and `history` is up to date.
 
     Without `members`, which a problem's database does not hold, nothing can be proposed. `passed` is a sampler that was
-    given as an object.
+    given as an object; `priors` gives what other studies measured of some objectives.
     """
 
     def __init__(
-        self, config: StudyConfig, members: Members | None, history: History, passed: BaseSampler | None
+        self,
+        config: StudyConfig,
+        members: Members | None,
+        history: History,
+        passed: BaseSampler | None,
+        *,
+        priors: Callable[[Deciding], Sequence[PriorGroup]] = lambda _: (),
     ) -> None:
         self._config, self._members, self._history, self._passed = config, members, history, passed
+        self._priors = priors
         self._objectives = pareto.objectives(config.objectives)
         self._mirrored: tuple[object, Mirror] | None = None
         self._heard: list[StoredTrial] = []
@@ -86,6 +94,7 @@ class Proposer:
             [each.name if each.name in members.cost_names else None for each in deciding],
             seed=self._config.seed,
             avoid=lambda: self._history.seen,
+            priors=lambda: self._priors(deciding),
         )
         passed = self._passed
         if passed is not None:

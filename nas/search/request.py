@@ -52,6 +52,7 @@ class SearchRequest:
     plan: str | None = None
     suppress: float | None = None
     suppress_to: float | None = None
+    warm_start: tuple[str, ...] | None = None
     download: bool = False
     skip_broken: bool = False
 
@@ -71,6 +72,9 @@ class SearchRequest:
             raise InputError(f"--suppress must be a number above 0, got {self.suppress}")
         if self.suppress_to is not None and not 0 <= self.suppress_to < 1:
             raise InputError(f"--suppress-to must be at least 0 and below 1, got {self.suppress_to}")
+        names = self.warm_start
+        if names is not None and not (names and all(names) and len(set(names)) == len(names)):
+            raise InputError(f"--warm-start must name studies, each once, got {', '.join(names)!r}")
         if self.target is not None and self.target not in TARGETS:
             raise InputError(unknown("target", self.target, TARGETS))
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Self
 
 import torch
+from optuna.storages import RDBStorage
 
 from nas.architecture import Architecture, Task
 from nas.audit import audit
@@ -15,15 +18,19 @@ from nas.data.load import load_dataset
 from nas.data.spec import DataSpec
 from nas.errors import InputError, StudyError
 from nas.feasibility import Preflight, preflight
+from nas.members import NetworkMembers
 from nas.records import Plan
 from nas.results import StudyFolder
+from nas.search.catalogue import study_names
 from nas.search.changes import FREE, refuse_changes, refuse_other_images, refuse_other_target
 from nas.search.draft import DEFAULT_TRIALS, DEFAULT_VALIDATION_FRACTION, Draft, plan_overrides
 from nas.search.estimate import SearchEstimate, estimate
 from nas.search.evaluator import TrainingEvaluator
 from nas.search.request import SearchRequest
+from nas.search.sources import Places, Source
 from nas.search.storage import open_storage, sqlite_path, sqlite_url
-from nas.search.study import Study, study_names
+from nas.search.study import Study
+from nas.search.warm_start import as_before, genes_of, missing, sources_of, take_over
 from nas.search.workers import check_workers
 from nas.training.checkpoint import Checkpoints
 from nas.training.plan import PlanChoice, choose_plan
@@ -39,6 +46,7 @@ class Prepared:
     """A study that is ready to be worked on, and what to tell the user before; `choice` only of a new one.
 
     `plan` is this run's: how many train at once may differ from run to run. The evaluator trains on its first device.
+    `notes` say what came of the studies that it starts from.
     """
 
     study: Study
@@ -47,6 +55,7 @@ class Prepared:
     folder: StudyFolder
     url: str
     choice: PlanChoice | None = None
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def report(self) -> Preflight:
@@ -58,7 +67,7 @@ class Prepared:
         """What the study costs from its start."""
         data = self.evaluator.data
         sizes = {"train_images": len(data.train), "validation_images": len(data.validation)}
-        return estimate(self.study.config, self.study.n_trials, _task(data), **sizes)
+        return estimate(self.study.config, self.study.n_trials - len(self.study.taken_over), _task(data), **sizes)
 
     def accept(self, architecture: Architecture) -> None:
         """Let fvcore count an architecture on the target; AuditError when it is over the cap or counted wrongly."""
@@ -68,7 +77,8 @@ class Prepared:
         """Return an object of the study for each of so many threads; several have connections of their own."""
         if count == 1:
             return (self.study,)
-        return tuple(Study.open(open_storage(self.url), self.study.name) for _ in range(count))
+        name, results = self.study.name, self.folder.path.parent
+        return tuple(Study.open(open_storage(self.url), name, results=results) for _ in range(count))
 
 
 def prepare(
@@ -80,20 +90,18 @@ def prepare(
     has to say later, such as that a disk is full.
     """
     _check_name(request.name)
-    folder = StudyFolder(request.results / request.name)
-    url = request.storage or sqlite_url(folder.database)
-    check_workers(plan_overrides(request).workers or 1, is_sqlite=sqlite_path(url) is not None)
-    make = _resume if _exists(url, request.name) else _create
-    prepared = make(request, url, folder, tell, on_step)
+    asked = _Asked.of(request, tell, on_step)
+    is_sqlite = sqlite_path(asked.url) is not None
+    check_workers(plan_overrides(request).workers or 1, is_sqlite=is_sqlite)
+    prepared = _resume(asked) if asked.is_known else _create(asked)
     torch.set_num_threads(prepared.study.config.plan.threads)
     return prepared
 
 
 def join(request: SearchRequest, tell: Callable[[str], None] = _nothing) -> Prepared:
     """Return the study of a request for one more worker, on a device of the kind that the study has."""
-    folder = StudyFolder(request.results / request.name)
-    url = request.storage or sqlite_url(folder.database)
-    study = Study.open(open_storage(url), request.name)
+    asked = _Asked.of(request, tell, _nothing)
+    study = asked.open()
     plan = study.config.plan
     trials = request.trials_per_gpu or plan.trials_per_device
     device = parse_device(request.device or plan.devices[0], torch.cuda.device_count())
@@ -102,9 +110,86 @@ def join(request: SearchRequest, tell: Callable[[str], None] = _nothing) -> Prep
     if device.partition(":")[0] != plan.device.partition(":")[0]:
         raise InputError(f"--device {device}: study {study.name!r} is trained on {plan.device}")
     torch.set_num_threads(plan.threads)
-    data = _same_data(request, study, _nothing)
     mine = plan.model_copy(update={"device": device, "trials_per_device": trials})
-    return Prepared(study, mine, _evaluator(study, data, mine, folder, tell), folder, url)
+    return asked.prepared(study, mine, asked.same_data(study))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A request, where its study is kept, and who hears of it: `on_step` of what is done now, `tell` of training."""
+
+    request: SearchRequest
+    url: str
+    folder: StudyFolder
+    tell: Callable[[str], None]
+    on_step: Callable[[str], None]
+
+    @classmethod
+    def of(cls, request: SearchRequest, tell: Callable[[str], None], on_step: Callable[[str], None]) -> Self:
+        """Return a request with the database that it means."""
+        folder = StudyFolder(request.results / request.name)
+        return cls(request, request.storage or sqlite_url(folder.database), folder, tell, on_step)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the study exists."""
+        with self.storage() as opened:
+            return opened is not None and self.request.name in study_names(opened)
+
+    @contextmanager
+    def storage(self) -> Iterator[RDBStorage | None]:
+        """Give the database while inside, to read; None where there is none yet."""
+        path = sqlite_path(self.url)
+        if path is not None and not path.is_file():
+            yield None
+            return
+        opened = open_storage(self.url)
+        try:
+            yield opened
+        finally:
+            opened.remove_session()
+            opened.engine.dispose()
+
+    def open(self) -> Study:
+        """Return the study."""
+        return Study.open(open_storage(self.url), self.request.name, results=self.request.results)
+
+    def load(self, spec: DataSpec, *, seed: int, resolution: int | None) -> Dataset:
+        """Return the images of a study with this seed."""
+        self.on_step(f"reading {spec}")
+        return load_dataset(
+            spec,
+            seed=seed,
+            validation_fraction=DEFAULT_VALIDATION_FRACTION,
+            resolution=resolution,
+            download=self.request.download,
+            skip_broken=self.request.skip_broken,
+        )
+
+    def same_data(self, study: Study) -> Dataset:
+        """Return the images of a study; StudyError when they have changed."""
+        config = study.config
+        spec = DataSpec.parse(self.request.data or config.data)
+        data = self.load(spec, seed=config.seed, resolution=config.fidelities[-1].resolution)
+        refuse_other_images(study, spec, data)
+        return data
+
+    def prepared(
+        self, study: Study, plan: Plan, data: Dataset, *, choice: PlanChoice | None = None, notes: Sequence[str] = ()
+    ) -> Prepared:
+        """Return the study ready to be worked on by this plan."""
+        config = study.config
+        others = [StudyFolder(self.request.results / mark.study).checkpoints for mark in config.warm_start]
+        evaluator = TrainingEvaluator(
+            data,
+            config.recipe,
+            plan.model_copy(update={"device": plan.devices[0]}),
+            ladder=config.fidelities,
+            checkpoints=Checkpoints(self.folder.checkpoints, self.tell, others=others),
+            pace=config.pace,
+            tell=self.tell,
+        )
+        return Prepared(study, plan, evaluator, self.folder, self.url, choice, tuple(notes))
 
 
 def _check_name(name: str) -> None:
@@ -112,101 +197,78 @@ def _check_name(name: str) -> None:
         raise StudyError(f"study: the name may hold letters, digits, '-', '_' and '.', got {name!r}")
 
 
-def _exists(url: str, name: str) -> bool:
-    path = sqlite_path(url)
-    return (path is None or path.is_file()) and name in study_names(open_storage(url))
-
-
-def _create(
-    request: SearchRequest,
-    url: str,
-    folder: StudyFolder,
-    tell: Callable[[str], None],
-    on_step: Callable[[str], None],
-) -> Prepared:
-    draft = Draft.of(request)
-    if request.target != "data":  # an impossible cap is refused before images are read for minutes
-        preflight(draft.space, draft.budget, seed=draft.seed)
-    data = _load(draft.spec, request, draft.seed, draft.resolution, on_step)
-    if request.target == "data":
-        draft = draft.on(data)
-        preflight(draft.space, draft.budget, seed=draft.seed)
+def _create(asked: _Asked) -> Prepared:
+    request, draft = asked.request, Draft.of(asked.request)
+    sources = _sources(asked, draft)
+    draft, data = _read(asked, draft)
     members, images = draft.members(), draft.images(data)
-    folder.prepare()
-    on_step("measuring how training runs fastest here")
+    asked.folder.prepare()
+    asked.on_step("measuring how training runs fastest here")
+    overrides = as_before(
+        draft.overrides, draft.recipe(data), sources, fingerprint=data.fingerprint, device=draft.device
+    )
     choice = choose_plan(
         members,
         _task(data),
         draft.recipe(data),
         device=draft.device,
-        overrides=draft.overrides,
+        overrides=overrides,
         images=images,
     )
-    config = draft.config(data, choice)
-    trials = request.trials or DEFAULT_TRIALS
-    study = Study.create(open_storage(url, create=True), config, trials, request.max_hours)
-    folder.write(config)
-    return Prepared(study, config.plan, _evaluator(study, data, config.plan, folder, tell), folder, url, choice)
+    config = draft.config(data, choice).model_copy(update={"warm_start": tuple(source.mark for source in sources)})
+    accept = partial(audit, task=config.target.task, budget=config.budget)
+    start = take_over(config, NetworkMembers(config.space, config.budget), sources, accept)
+    study = Study.create(
+        open_storage(asked.url, create=True),
+        config,
+        request.trials or DEFAULT_TRIALS,
+        request.max_hours,
+        results=request.results,
+        start=start,
+    )
+    asked.folder.write(config)
+    kept = ["warm start: precision and batch size as they were, so that measurements can be compared"]
+    notes = [*start.lines, *(kept if overrides != draft.overrides else [])]
+    return asked.prepared(study, config.plan, data, choice=choice, notes=notes)
 
 
-def _resume(
-    request: SearchRequest,
-    url: str,
-    folder: StudyFolder,
-    tell: Callable[[str], None],
-    on_step: Callable[[str], None],
-) -> Prepared:
-    study = Study.open(open_storage(url), request.name)
+def _sources(asked: _Asked, draft: Draft) -> tuple[Source, ...]:
+    """Return the studies that a new one is to start from; StudyError for what cannot be one."""
+    request = asked.request
+    if not request.warm_start:
+        return ()
+    with asked.storage() as opened:
+        places, genes = Places(opened, request.results), genes_of(draft.space)
+        return sources_of(request.warm_start, places, kind="networks", choices=genes, study=request.name)
+
+
+def _read(asked: _Asked, draft: Draft) -> tuple[Draft, Dataset]:
+    """Return the images, and the draft with its cap counted on them where that was asked; CapError where none fits."""
+    counts_on_data = asked.request.target == "data"
+    if not counts_on_data:  # an impossible cap is refused before images are read for minutes
+        preflight(draft.space, draft.budget, seed=draft.seed)
+    data = asked.load(draft.spec, seed=draft.seed, resolution=draft.resolution)
+    if counts_on_data:
+        draft = draft.on(data)
+        preflight(draft.space, draft.budget, seed=draft.seed)
+    return draft, data
+
+
+def _resume(asked: _Asked) -> Prepared:
+    request, study = asked.request, asked.open()
     config = study.config
     refuse_changes(request, study)
-    data = _same_data(request, study, on_step)
+    data = asked.same_data(study)
     refuse_other_target(request, study, data)
     parse_device(config.plan.device, torch.cuda.device_count())
     check_overrides(plan_overrides(request), config.plan.device)
     study.extend(request.trials, request.max_hours)
-    folder.prepare()
-    folder.write(config)
+    asked.folder.prepare()
+    asked.folder.write(config)
     now = {name: value for name, value in plan_overrides(request).decided.items() if name in FREE}
     plan = config.plan.model_copy(update=now)
-    return Prepared(study, plan, _evaluator(study, data, plan, folder, tell), folder, url)
-
-
-def _evaluator(
-    study: Study, data: Dataset, plan: Plan, folder: StudyFolder, tell: Callable[[str], None]
-) -> TrainingEvaluator:
-    config = study.config
-    return TrainingEvaluator(
-        data,
-        config.recipe,
-        plan.model_copy(update={"device": plan.devices[0]}),
-        ladder=config.fidelities,
-        checkpoints=Checkpoints(folder.checkpoints, tell),
-        pace=config.pace,
-        tell=tell,
-    )
-
-
-def _same_data(request: SearchRequest, study: Study, on_step: Callable[[str], None]) -> Dataset:
-    """Return the images of a study; StudyError when they have changed."""
-    spec = DataSpec.parse(request.data or study.config.data)
-    data = _load(spec, request, study.config.seed, study.config.fidelities[-1].resolution, on_step)
-    refuse_other_images(study, spec, data)
-    return data
+    return asked.prepared(study, plan, data, notes=missing(config, Places(study.storage, request.results)))
 
 
 def _task(data: Dataset) -> Task:
     return Task(num_classes=data.num_classes, in_channels=data.in_channels, resolution=data.resolution)
-
-
-def _load(
-    spec: DataSpec, request: SearchRequest, seed: int, resolution: int | None, on_step: Callable[[str], None]
-) -> Dataset:
-    on_step(f"reading {spec}")
-    return load_dataset(
-        spec,
-        seed=seed,
-        validation_fraction=DEFAULT_VALIDATION_FRACTION,
-        resolution=resolution,
-        download=request.download,
-        skip_broken=request.skip_broken,
-    )

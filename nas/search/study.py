@@ -10,46 +10,53 @@ candidate at any time. Two more may stand beside them: `NAME/references`, once n
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple, Self
 
 import optuna
 from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
-from pydantic import ValidationError
 
 from nas import pareto
 from nas.architecture import Architecture
 from nas.effort import Interval, busy_hours
-from nas.errors import StudyError, unknown
+from nas.errors import StudyError
 from nas.members import Members, NetworkMembers
 from nas.problem import Problem, different_choices
-from nas.records import SCHEMA_VERSION, Candidate, Fidelity, Measurement, ReferenceRecord, StudyConfig, TrialRecord
+from nas.records import Candidate, Fidelity, Measurement, ReferenceRecord, StudyConfig, TrialRecord
+from nas.search import ledger
 from nas.search.books import Books, Job
+from nas.search.catalogue import CONFIG, FIDELITY_SUFFIX, REFERENCES_SUFFIX, RUNGS_SUFFIX, check_name, read_config
 from nas.search.claims import Claims
 from nas.search.history import History
 from nas.search.ledger import RUNG, SEED, WORKER, Ledger, StoredTrial, read_trials, study_attributes
 from nas.search.lock import exclusive
 from nas.search.proposer import Proposer
+from nas.search.sources import Places
+from nas.search.warm_start import Priors, TakenOver, take_over_again
 from nas.search.worker_id import is_gone
 from nas.space import Genotype
-from nas.value import explain
 from nas.view import StudyView
 
-CONFIG, BUDGET, HOURS = "nas:config", "nas:n_trials", "nas:max_hours"
-RUNGS_SUFFIX, REFERENCES_SUFFIX, FIDELITY_SUFFIX = "/rungs", "/references", "/fidelity"
+BUDGET, HOURS = "nas:n_trials", "nas:max_hours"
+REPEATED = ("max:val_accuracy",)
+"""The objective of the Optuna study of further seeds."""
 
 
 class Given(NamedTuple):
-    """What a database cannot hold, where a study has it: its problem, and a sampler that was passed as an object."""
+    """What a database does not hold, where a study has it.
+
+    Its problem, a sampler that was passed as an object, and the folder of the studies that it started from.
+    """
 
     problem: Problem | None = None
     sampler: BaseSampler | None = None
+    results: Path | None = None
 
 
 class Study:
@@ -72,7 +79,8 @@ class Study:
         names = (config.name + suffix for suffix in ("", RUNGS_SUFFIX, FIDELITY_SUFFIX))
         self._history = History(config, Ledger(storage, *names))
         members = _members(config, given.problem)
-        proposer = Proposer(config, members, self._history, given.sampler)
+        priors = Priors(config, self._history, Places(storage, given.results))
+        proposer = Proposer(config, members, self._history, given.sampler, priors=priors)
         self._claims = Claims(config, proposer, self._candidates, self._promotions, self._history)
 
     @classmethod
@@ -85,32 +93,46 @@ class Study:
         *,
         problem: Problem | None = None,
         sampler: BaseSampler | None = None,
+        results: Path | None = None,
+        start: TakenOver | None = None,
     ) -> Self:
-        """Return a new study; StudyError when the name is taken."""
+        """Return a new study of `n_trials` beside those that it takes over; StudyError when the name is taken.
+
+        Those are its `start`; without it, they are read from the studies that its configuration names, in the same
+        storage or in the folder `results`.
+        """
+        taken = start or take_over_again(config, _members(config, problem), Places(storage, results))
         with exclusive(storage, config.name):
             main = _new_study(storage, config.name, config.objectives)
             rungs = _new_study(storage, config.name + RUNGS_SUFFIX, config.objectives)
-            main.set_user_attr(BUDGET, n_trials)
+            trials = {main._study_id: taken.candidates, rungs._study_id: taken.rungs}
+            if taken.repeats:
+                trials[_new_study(storage, config.name + FIDELITY_SUFFIX, REPEATED)._study_id] = taken.repeats
+            main.set_user_attr(BUDGET, n_trials + len(taken.candidates))
             main.set_user_attr(HOURS, max_hours)
-            main.set_user_attr(CONFIG, config.model_dump_json())  # last: with it the study exists
-        return cls(config, main, rungs, storage, Given(problem, sampler))
+            attributes = {CONFIG: config.model_dump_json()}  # last, and with all trials: with it the study exists
+            ledger.create(storage, main._study_id, attributes, trials, taken.distributions)
+        return cls(config, main, rungs, storage, Given(problem, sampler, results))
 
     @classmethod
     def open(
-        cls, storage: RDBStorage, name: str, *, problem: Problem | None = None, sampler: BaseSampler | None = None
+        cls,
+        storage: RDBStorage,
+        name: str,
+        *,
+        problem: Problem | None = None,
+        sampler: BaseSampler | None = None,
+        results: Path | None = None,
     ) -> Self:
         """Return the study called `name`; StudyError when there is none, or a newer version wrote it.
 
-        One of a problem can be read without it, and searched on with it; so one with a `sampler` of one's own.
+        One of a problem can be read without it, and searched on with it; so one with a `sampler` of one's own. The
+        studies that it started from lie in the same storage, or in the folder `results`.
         """
-        known = study_names(storage)
-        if name not in known:
-            raise StudyError(
-                unknown("study", name, known) if known else f"unknown study {name!r}: the storage is empty"
-            )
+        check_name(storage, name)
         main = optuna.load_study(study_name=name, storage=storage)
         rungs = optuna.load_study(study_name=name + RUNGS_SUFFIX, storage=storage)
-        return cls(_read_config(name, main.user_attrs[CONFIG]), main, rungs, storage, Given(problem, sampler))
+        return cls(read_config(name, main.user_attrs), main, rungs, storage, Given(problem, sampler, results))
 
     @property
     def name(self) -> str:
@@ -124,8 +146,14 @@ class Study:
 
     @property
     def n_trials(self) -> int:
-        """How many trials the study is to have in all."""
+        """How many trials the study is to have in all, those that it has taken over included."""
         return self._limits()[0]
+
+    @property
+    def taken_over(self) -> Mapping[int, str]:
+        """The candidates that other studies have measured, by number: which study, and the number there."""
+        self._history.follow()
+        return self._history.taken
 
     @property
     def max_hours(self) -> float | None:
@@ -133,9 +161,9 @@ class Study:
         return self._limits()[1]
 
     def extend(self, n_trials: int | None = None, max_hours: float | None = None) -> None:
-        """Set how many trials, and hours, the study is to have; trials never shrink below what it has."""
+        """Set how many trials beside those taken over, and hours, the study is to have; never fewer than it has."""
         if n_trials is not None:
-            self._main.set_user_attr(BUDGET, max(n_trials, len(self.records())))
+            self._main.set_user_attr(BUDGET, max(n_trials + len(self.taken_over), len(self.records())))
         if max_hours is not None:
             self._main.set_user_attr(HOURS, max_hours)
 
@@ -209,7 +237,7 @@ class Study:
         """
         with exclusive(self._storage, self.name):
             candidate = self._claims.enqueue(genotype, accept)
-            self.extend(self.n_trials)
+            self.extend(self.n_trials - len(self.taken_over))
         return candidate
 
     def finish(self, job: Job, measurement: Measurement) -> None:
@@ -268,11 +296,6 @@ def _training(trial: StoredTrial) -> tuple[int, int | None]:
     return trial.attributes[SEED], trial.attributes.get(RUNG)
 
 
-def study_names(storage: RDBStorage) -> list[str]:
-    """Return the names of the studies of ours in a storage."""
-    return sorted(study.study_name for study in storage.get_all_studies() if CONFIG in study.user_attrs)
-
-
 def _new_study(storage: RDBStorage, name: str, objectives: Sequence[str]) -> optuna.Study:
     """Return an empty Optuna study; StudyError when there is one, but for what a killed process left of one."""
     directions = [objective.direction for objective in pareto.objectives(objectives)]
@@ -284,16 +307,3 @@ def _new_study(storage: RDBStorage, name: str, objectives: Sequence[str]) -> opt
             raise StudyError(f"study {name!r} exists already in this storage") from None
     optuna.delete_study(storage=storage, study_name=name)
     return optuna.create_study(storage=storage, study_name=name, directions=directions)
-
-
-def _read_config(name: str, text: str) -> StudyConfig:
-    version = json.loads(text).get("schema_version", 0)
-    if version > SCHEMA_VERSION:
-        raise StudyError(
-            f"study {name!r}: written by a newer version of nas "
-            f"(schema {version}, this one reads up to {SCHEMA_VERSION})"
-        )
-    try:
-        return StudyConfig.model_validate_json(text)
-    except ValidationError as error:
-        raise StudyError(f"study {name!r}: its configuration cannot be read: {explain(error)}") from None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,13 +59,20 @@ class Checkpoints:
     """The checkpoints of a study, in a folder of any number of processes; without a folder, none are kept.
 
     What cannot be written is skipped, what cannot be read is ignored: stages are then trained again. `tell` hears of
-    either, once. Beyond `most_bytes` the oldest go first.
+    either, once. Beyond `most_bytes` the oldest go first. In the folders of `others` is only read: a study that took
+    over a training of theirs goes on from it.
     """
 
     def __init__(
-        self, folder: Path | None, tell: Callable[[str], None] = lambda _: None, most_bytes: int = MOST_BYTES
+        self,
+        folder: Path | None,
+        tell: Callable[[str], None] = lambda _: None,
+        most_bytes: int = MOST_BYTES,
+        *,
+        others: Sequence[Path] = (),
     ) -> None:
         self._folder, self._tell, self._most_bytes = folder, Once(tell), most_bytes
+        self.others = tuple(others)
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Put a checkpoint in the place of the training's last one."""
@@ -87,9 +94,11 @@ class Checkpoints:
 
     def load(self, training: TrainingId) -> Checkpoint | None:
         """Return the latest checkpoint of a training; None when there is none that is whole and its own."""
-        if self._folder is None:
-            return None
-        path = self._folder / training.file_name
+        folders = [] if self._folder is None else [self._folder, *self.others]
+        found = (self._read(folder / training.file_name, training) for folder in folders)
+        return next((checkpoint for checkpoint in found if checkpoint is not None), None)
+
+    def _read(self, path: Path, training: TrainingId) -> Checkpoint | None:
         try:
             checkpoint = _read(path)
         except FileNotFoundError:
@@ -101,12 +110,6 @@ class Checkpoints:
             self._ignored(path, "of another training")
             return None
         return checkpoint
-
-    def keep_only(self, arch_ids: Collection[str]) -> None:
-        """Remove the checkpoints of all architectures but these, which may still be trained further."""
-        for path in self._files():
-            if path.name.partition("-")[0].lstrip(".") not in arch_ids:
-                path.unlink(missing_ok=True)
 
     def _files(self) -> Iterator[Path]:
         return iter(()) if self._folder is None else self._folder.glob(f"*{_SUFFIX}*")

@@ -49,9 +49,10 @@ def plain_choice(
 ) -> PlanChoice:
     """Choose the plainest plan without measuring for seconds which is the fastest; stands in for `choose_plan`."""
     assert images > 0
+    decided = overrides.decided
     return PlanChoice(
-        plan=Plan(device=device, **overrides.decided),
-        batch_size=recipe.batch_size,
+        batch_size=decided.pop("batch_size", recipe.batch_size),
+        plan=Plan(device=device, **decided),
         pace=Pace(images_per_second=1000, macs=100_000),
         reasons=("float32: as the test has it",),
         tried=FrozenMap({}),

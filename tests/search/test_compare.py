@@ -12,9 +12,10 @@ from nas.budget import Budget
 from nas.errors import AuditError, CapError, StudyError
 from nas.records import Candidate, Fidelity, Measurement, ReferenceRecord, Status
 from nas.references import reference
+from nas.search.catalogue import study_names
 from nas.search.compare import Comparison, compare, scaled
 from nas.search.loop import Event, Finished, Started, run
-from nas.search.study import Study, study_names
+from nas.search.study import Study
 from nas.training.loop import Progress
 from nas.view import StudyView
 from tests.core.examples import HIGH, LOW, diverged, measurement

@@ -12,12 +12,13 @@ import pytest
 
 from nas.architecture import Architecture
 from nas.records import Candidate, Epoch, Fidelity, Measurement, TrialRecord
+from nas.search.catalogue import study_names
 from nas.search.compare import compare
 from nas.search.fidelity import Sample, repeats, sample
 from nas.search.loop import Event, Finished, Started, run
 from nas.search.proposals import Mirror
 from nas.search.storage import open_storage, sqlite_url
-from nas.search.study import Study, study_names
+from nas.search.study import Study
 from nas.training.loop import Progress
 from nas.trust.gate import NETWORKS
 from nas.value import derive_seed

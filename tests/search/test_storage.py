@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from nas.errors import StudyError
+from nas.search.catalogue import study_names
 from nas.search.storage import open_storage, shown, sqlite_path, sqlite_url
-from nas.search.study import Study, study_names
+from nas.search.study import Study
 
 
 def refusal(url: str, *, create: bool = False) -> str:

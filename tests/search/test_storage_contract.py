@@ -11,9 +11,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import StudyError
 from nas.records import SCHEMA_VERSION, Epoch, Measurement, Status
+from nas.search.catalogue import CONFIG, study_names
 from nas.search.compare import compare
 from nas.search.fidelity import repeats, sample
-from nas.search.study import CONFIG, Study, study_names
+from nas.search.study import Study
 from tests.core.examples import HIGH, LOW, config, diverged, measurement
 from tests.search.fakes import FakeEvaluator, accept_all
 

@@ -53,7 +53,6 @@ def test_a_training_has_one_file_and_nothing_else_is_left(saved: Checkpoint, tmp
 def test_without_a_folder_nothing_is_kept(saved: Checkpoint) -> None:
     store = Checkpoints(None)
     store.save(saved)
-    store.keep_only(())
     assert store.load(OURS) is None
 
 
@@ -145,10 +144,12 @@ def test_the_oldest_go_when_there_are_too_many_bytes(saved: Checkpoint, tmp_path
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 2 * size + 100
 
 
-def test_only_what_may_go_on_is_kept(saved: Checkpoint, tmp_path: Path) -> None:
-    store = Checkpoints(tmp_path)
-    store.save(saved)
-    store.save(Checkpoint(REACHED.model_copy(update={"training": OTHERS}), saved.state))
-    (tmp_path / "notes.txt").touch()
-    store.keep_only({OURS.arch_id})
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([OURS.file_name, "notes.txt"])
+def test_the_folders_of_others_are_only_read(saved: Checkpoint, tmp_path: Path) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
+    Checkpoints(other).save(saved)
+    store = Checkpoints(own, pytest.fail, others=[tmp_path / "nowhere", other])
+    assert store.load(OURS).reached == saved.reached
+    later = saved.reached.model_copy(update={"epochs": saved.reached.epochs * 2})
+    store.save(Checkpoint(later, saved.state))
+    assert store.load(OURS).reached == later
+    assert Checkpoints(other).load(OURS).reached == saved.reached

@@ -18,8 +18,11 @@ from nas.search.samplers.evolution import evolution
 from nas.search.samplers.feasible import FeasibleSampler
 from nas.search.samplers.local import LocalSearch
 from nas.search.samplers.rule import RuleSampler
+from nas.surrogate.priors import PriorGroup
 
 DEFAULT_SAMPLER = "cap"
+INFORMED = frozenset({"cap"})
+"""Those that learn from what other studies measured."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,14 @@ class Wanted:
     """What a sampler is made for.
 
     `objectives` names, for each of the study's, the cost that it is, or None where it is measured; `avoid` gives the
-    keys of members that must not be proposed.
+    keys of members that must not be proposed, `priors` what other studies measured.
     """
 
     members: Members
     objectives: Sequence[str | None]
     seed: int
     avoid: Callable[[], AbstractSet[str]] = frozenset
+    priors: Callable[[], Sequence[PriorGroup]] = tuple
 
 
 def _tpe(seed: int) -> BaseSampler:
@@ -52,7 +56,13 @@ OPTUNA: dict[str, Callable[[int], BaseSampler]] = {
 
 
 def _cap(wanted: Wanted) -> BaseSampler:
-    return CapSampler(wanted.members, objectives=wanted.objectives, seed=wanted.seed, avoid=wanted.avoid)
+    return CapSampler(
+        wanted.members,
+        objectives=wanted.objectives,
+        seed=wanted.seed,
+        priors=wanted.priors(),
+        avoid=wanted.avoid,
+    )
 
 
 def _evolution(wanted: Wanted) -> BaseSampler:
