@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nas.effort import hypervolume_over_hours
+from nas.effort import busy_clock, hypervolume_over_hours
+from nas.records import Fidelity
 from nas.search.study import Study
 from nas.view import StudyView
 
@@ -16,3 +17,9 @@ def curve(study: Study, view: StudyView) -> list[tuple[float, float]]:
         if view.compared_fidelity is not None and (record.number, view.compared_fidelity) in ends
     ]
     return hypervolume_over_hours(points, study.intervals(), view.deciding)
+
+
+def own_hours(study: Study) -> dict[tuple[int, Fidelity], float]:
+    """Return at which hour of the study each candidate's own training at a fidelity came to its end."""
+    clock = busy_clock(study.intervals())
+    return {training: clock(end) for training, end in study.ends().items()}
