@@ -124,7 +124,7 @@ class StudyView:
         return Counter(map(self.status, self.records))
 
     @cached_property
-    def _eligible(self) -> tuple[TrialRecord, ...]:
+    def eligible(self) -> tuple[TrialRecord, ...]:
         """The records that fit the caps and whose trials ran without a fault."""
         return tuple(filter(self._is_eligible, self.records))
 
@@ -135,7 +135,7 @@ class StudyView:
     @cached_property
     def compared_fidelity(self) -> Fidelity | None:
         """The highest rung that the search itself has brought a trial under the caps to; further seeds move nothing."""
-        reached = {each.fidelity for record in self._eligible for each in record.own if each.is_complete}
+        reached = {each.fidelity for record in self.eligible for each in record.own if each.is_complete}
         return next((rung for rung in reversed(self.config.fidelities) if rung in reached), None)
 
     def _was_compared(self, record: TrialRecord) -> bool:
@@ -144,7 +144,7 @@ class StudyView:
     @cached_property
     def compared(self) -> tuple[TrialRecord, ...]:
         """The records that fit the caps and were measured at the compared fidelity, whatever the seed."""
-        return tuple(filter(self._was_compared, self._eligible))
+        return tuple(filter(self._was_compared, self.eligible))
 
     @cached_property
     def front(self) -> tuple[TrialRecord, ...]:

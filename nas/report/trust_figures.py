@@ -107,7 +107,7 @@ def mix_figure(networks: Sequence[Network], final: Mapping[int, float], cap: int
                 ],
             )
         )
-    layout = _layout(360, "mixed score at the lowest rung", f"final {y.title}")
+    layout = figure_layout(360, "mixed score at the lowest rung", f"final {y.title}")
     return go.Figure(traces, layout=layout | {"showlegend": True})
 
 
@@ -121,10 +121,32 @@ def hours_figure(points: Sequence[tuple[float, float]]) -> go.Figure:
         fill="tozeroy",
         hovertemplate="%{x:.2f} h: %{y:.4g}<extra></extra>",
     )
-    layout = _layout(280, "hours of training", "hypervolume")
+    layout = figure_layout(280, "hours of training", "hypervolume")
     layout["yaxis"] |= {"rangemode": "tozero"}
     layout["margin"] |= {"t": 10}  # no legend above
     return go.Figure([trace], layout=layout | {"showlegend": False})
+
+
+def figure_layout(height: int, x: str, y: str) -> dict[str, Any]:
+    """Return the layout of a figure of so many pixels, with a legend above it, by the titles of its axes."""
+    return {
+        "template": LIGHT.template(),
+        "height": height,
+        "xaxis": {"title": {"text": x}, "showgrid": False, "automargin": True},
+        "yaxis": {"title": {"text": y}, "automargin": True},
+        "legend": {
+            "orientation": "h",
+            "x": 0,
+            "xref": "container",
+            "y": 1,
+            "yref": "container",
+            "xanchor": "left",
+            "yanchor": "top",
+        },
+        "hoverlabel": {"align": "left"},
+        "hovermode": "closest",
+        "margin": {"l": 10, "r": 16, "t": 40, "b": 44},
+    }
 
 
 def _faithfulness(score: ScoreTrust) -> tuple[bool, float]:
@@ -157,7 +179,7 @@ def _trust_layout(names: Sequence[str], places: Mapping[str, int]) -> dict[str, 
         if name in places
     ]
     zero = {"type": "line", "x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1, "line": {"dash": "dash", "width": 1}}
-    layout = _layout(ROW * len(names) + 110, "Kendall's tau with final accuracy", "")
+    layout = figure_layout(ROW * len(names) + 110, "Kendall's tau with final accuracy", "")
     layout["xaxis"] |= {"showgrid": True}
     layout["yaxis"] |= {
         "tickvals": list(places.values()),
@@ -185,24 +207,3 @@ SHORT = {
     "excess_coherence": "excess coher.",
 }
 """Labels that leave a phone's width to the plot."""
-
-
-def _layout(height: int, x: str, y: str) -> dict[str, Any]:
-    return {
-        "template": LIGHT.template(),
-        "height": height,
-        "xaxis": {"title": {"text": x}, "showgrid": False, "automargin": True},
-        "yaxis": {"title": {"text": y}, "automargin": True},
-        "legend": {
-            "orientation": "h",
-            "x": 0,
-            "xref": "container",
-            "y": 1,
-            "yref": "container",
-            "xanchor": "left",
-            "yanchor": "top",
-        },
-        "hoverlabel": {"align": "left"},
-        "hovermode": "closest",
-        "margin": {"l": 10, "r": 16, "t": 40, "b": 44},
-    }
