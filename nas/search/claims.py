@@ -145,7 +145,7 @@ class Claims:
         return Job(candidate, rung, self._config.fidelities[rung], seed, trial_id, trial_number, kind)
 
     def _seed(self, kind: Kind, number: int) -> int:
-        if kind == "promotion":
+        if kind == "promotion" and number in self._history.taken:
             return own_seed(self._config, self._history.record(number))
         return derive_seed(self._config.seed, number, "replicate" if kind == "replicate" else "train")
 
