@@ -43,6 +43,11 @@ class StudyFolder:
         return self.path / "front.html"
 
     @property
+    def baselines_page(self) -> Path:
+        """What other samplers found with the same budget, as a page."""
+        return self.path / "baselines.html"
+
+    @property
     def checkpoints(self) -> Path:
         """Where trainings lie that may go on."""
         return self.path / "checkpoints"

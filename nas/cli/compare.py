@@ -11,15 +11,14 @@ from rich.console import Console
 from rich.status import Status
 
 from nas.cli.output import count, print_front, print_json
+from nas.cli.pages import write_front
 from nas.cli.progress import outcome
 from nas.cli.read import open_study
 from nas.cli.references import named
 from nas.errors import NasError
 from nas.records import Candidate, ReferenceRecord
-from nas.report.front_page import write_front_page
 from nas.report.tables import rows
 from nas.search.compare import Comparison, compare, scaled
-from nas.search.curve import curve
 from nas.search.loop import EpochDone, Event, Finished, Started
 from nas.search.request import SearchRequest
 from nas.search.setup import prepare
@@ -43,7 +42,7 @@ def compare_command(
         _say(f"stopped; {done} trainings are in the study. The same command goes on from here.")
         raise
     view = prepared.study.view()
-    write_front_page(prepared.folder.front_page, view, notes=view.trust_lines, curve=curve(prepared.study, view))
+    write_front(prepared.folder, prepared.study)
     if as_json:
         print_json(rows([*view.front, *view.references], view))
     else:

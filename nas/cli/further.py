@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from nas.cli.compare import Progress
+from nas.cli.pages import write_front
 from nas.cli.read import open_study
 from nas.errors import InputError
-from nas.report.front_page import write_front_page
 from nas.search.compare import Comparison, compare
-from nas.search.curve import curve
 from nas.search.request import SearchRequest
 from nas.search.setup import prepare
 from nas.search.study import Study
@@ -52,8 +51,7 @@ def train_further(
     except KeyboardInterrupt:
         say("stopped; what was trained is in the study. The same command goes on from here.")
         raise
-    view = prepared.study.view()
-    write_front_page(prepared.folder.front_page, view, notes=view.trust_lines, curve=curve(prepared.study, view))
+    write_front(prepared.folder, prepared.study)
     return left if time.monotonic() < ends else 0
 
 

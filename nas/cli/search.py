@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 
 from nas.blocks.own import is_code_allowed
+from nas.cli.baseline import baseline_rows, print_baselines, progress_words, write_baselines
 from nas.cli.output import count, print_front, print_json
+from nas.cli.pages import write_front
 from nas.cli.progress import Display
 from nas.cli.read import proxy_lines
 from nas.errors import NasError
 from nas.records import Fidelity
-from nas.report.front_page import write_front_page
 from nas.report.quantities import plural
 from nas.report.tables import rows
-from nas.search.curve import curve
+from nas.search.baselines import check_baselines, prepare_baselines
 from nas.search.request import SearchRequest
 from nas.search.setup import Prepared, prepare
 from nas.search.storage import shown
@@ -22,6 +24,7 @@ from nas.search.worker import complete, is_complete
 from nas.search.workers import Crew, Ended, posts
 from nas.training.plan import describe
 from nas.training.recipe import effort_shares
+from nas.view import StudyView
 
 LOOKS_SHARE = 0.02
 """Of one core: what looking at the workers' progress may cost, if they are looked at often enough."""
@@ -29,32 +32,42 @@ LEAST_PAUSE, LONGEST_PAUSE = 0.5, 3.0
 """Seconds between two looks."""
 
 
-def search_command(request: SearchRequest, *, as_json: bool) -> None:
-    """Run a search to its end, or to Ctrl-C; either way the study is whole."""
-    study = None
+def search_command(request: SearchRequest, baselines: Sequence[str] = (), *, as_json: bool) -> None:
+    """Run a search, then its baselines, to their end or to Ctrl-C; either way the studies are whole."""
+    begun: list[Prepared] = []
     try:
+        check_baselines(request, baselines)
         prepared = prepare(request, _say, _say if sys.stderr.isatty() else lambda _: None)
-        study = prepared.study
+        begun.append(prepared)
+        begun += prepare_baselines(request, prepared, baselines, _say)
         _say_plan(prepared)
-        plan = prepared.plan
-        with Display(study, plan.workers) as display:
-            if is_complete(study):
-                display.say(f"study {study.name}: nothing is left to train")
-            elif plan.workers == 1:
-                studies = prepared.studies(plan.trials_per_device)
-                complete(studies, prepared.evaluator, prepared.accept, display)
-            else:
-                _lead(prepared, request, display)
-        if display.exhausted:
-            _say(f"ended early: {display.exhausted}")
-        if study.max_hours is not None and study.hours() >= study.max_hours:
-            _say(f"ended: the study's {study.max_hours:g} hours are used; a higher --max-hours goes on")
-        _present(prepared, request, as_json=as_json)
+        _search(prepared, request)
+        for each in begun[1:]:
+            _say(f"baseline {each.study.config.sampler}: study {each.study.name}, {each.study.n_trials} trials")
+            _search(each, request)
+        _present(begun, request, as_json=as_json)
     except KeyboardInterrupt:
-        done = sum(1 for record in study.records() if record.measurements) if study else 0
-        total = f" of {study.n_trials}" if study else ""
-        _say(f"stopped; {done}{total} trials are in the study. The same command goes on from here.")
+        how_far = progress_words(begun) if begun else "0 trials are in the study"
+        _say(f"stopped; {how_far}. The same command goes on from here.")
         raise
+
+
+def _search(prepared: Prepared, request: SearchRequest) -> None:
+    """Work on a study until nothing is left of it, and write its front as a page."""
+    study, plan = prepared.study, prepared.plan
+    with Display(study, plan.workers) as display:
+        if is_complete(study):
+            display.say(f"study {study.name}: nothing is left to train")
+        elif plan.workers == 1:
+            studies = prepared.studies(plan.trials_per_device)
+            complete(studies, prepared.evaluator, prepared.accept, display)
+        else:
+            _lead(prepared, request, display)
+    if display.exhausted:
+        _say(f"ended early: {display.exhausted}")
+    if study.max_hours is not None and study.hours() >= study.max_hours:
+        _say(f"ended: the study's {study.max_hours:g} hours are used; a higher --max-hours goes on")
+    write_front(prepared.folder, study)
 
 
 def _lead(prepared: Prepared, request: SearchRequest, display: Display) -> None:
@@ -85,14 +98,25 @@ def _command(prepared: Prepared, request: SearchRequest) -> list[str]:
     return [*allow, "worker", prepared.study.name, *where, "--trials-per-gpu", str(trials)]
 
 
-def _present(prepared: Prepared, request: SearchRequest, *, as_json: bool) -> None:
+def _present(studies: Sequence[Prepared], request: SearchRequest, *, as_json: bool) -> None:
+    """Print the front, and how the baselines did against it."""
+    prepared = studies[0]
     view = prepared.study.view()
-    write_front_page(prepared.folder.front_page, view, notes=view.trust_lines, curve=curve(prepared.study, view))
+    beside = write_baselines(studies) if len(studies) > 1 else None
+    if beside:
+        write_front(prepared.folder, prepared.study)  # once more: there is now a page to lead to
     if as_json:
-        print_json(rows([*view.front, *view.references], view))
+        front = rows([*view.front, *view.references], view)
+        print_json({"front": front, "baselines": baseline_rows(beside)} if beside else front)
         return
     if not view.front:
         raise NasError(f"study {view.config.name}: no trial could be evaluated; see `nas status {view.config.name}`")
+    _print_front(prepared, view, request)
+    if beside:
+        print_baselines(beside, prepared.folder.baselines_page)
+
+
+def _print_front(prepared: Prepared, view: StudyView, request: SearchRequest) -> None:
     print_front(view, title=f"front of study {view.config.name}")
     for line in proxy_lines(prepared.study, view):
         print(line)

@@ -58,7 +58,21 @@ def search(
         str | None,
         typer.Option(metavar="space|data", help="The task the cap is counted on. [default: space, as its file says]"),
     ] = None,
-    sampler: Annotated[str | None, typer.Option(metavar="tpe|random", help="What proposes. [default: tpe]")] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What proposes: cap, evolution, local, tpe, gp, nsga2, nsga3 or random. [default: cap]",
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,…",
+            help="Samplers to hold it against: a study NAME-SAMPLER for each, alike but for its finalists, which it "
+            "has none of, run after the search; with --json, an object of `front` and `baselines`.",
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed of the study. [default: 0]")] = None,
     device: Annotated[
         str | None, typer.Option(metavar="cpu|cuda:0,1", help="Where to train; several GPUs share it. [default: cpu]")
@@ -137,7 +151,8 @@ def search(
         download=download,
         skip_broken=skip_broken,
     )
-    search_command(request, as_json=as_json)
+    names = [name.strip() for name in baseline.split(",")] if baseline is not None else []
+    search_command(request, names, as_json=as_json)
 
 
 def worker(

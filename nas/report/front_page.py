@@ -34,15 +34,18 @@ __all__ = ["front_figure", "front_html", "write_front_page"]
 _ARROWS = {"maximize": "\N{UPWARDS ARROW}", "minimize": "\N{DOWNWARDS ARROW}"}
 
 
-def write_front_page(path: Path, view: StudyView, *, notes: Sequence[str] = (), curve: Curve = ()) -> None:
+def write_front_page(
+    path: Path, view: StudyView, *, notes: Sequence[str] = (), curve: Curve = (), baselines: str = ""
+) -> None:
     """Write the page of a study to `path`, whole or not at all; InputError when it cannot be written.
 
-    `notes` are lines of plain text for the reader, shown above the plot; `curve` is what the hours have bought.
+    `notes` are lines of plain text for the reader, shown above the plot; `curve` is what the hours have bought, and
+    `baselines` the address of the page that holds other samplers against the study.
     """
-    write_page(path, front_html(view, notes=notes, curve=curve))
+    write_page(path, front_html(view, notes=notes, curve=curve, baselines=baselines))
 
 
-def front_html(view: StudyView, *, notes: Sequence[str] = (), curve: Curve = ()) -> str:
+def front_html(view: StudyView, *, notes: Sequence[str] = (), curve: Curve = (), baselines: str = "") -> str:
     """Return the page as text."""
     axes = Axes.of(view)
     shown = candidates(view, axes)
@@ -64,51 +67,57 @@ def front_html(view: StudyView, *, notes: Sequence[str] = (), curve: Curve = ())
 {_plot(view, axes, shown) if shown else ""}
 {_tables(view)}
 {"".join(each.html for each in more)}
+{_link(baselines)}
 {_scripts(_figures_json(view, axes, shown, more), scripts) if shown else ""}
 </body>
 </html>
 """
 
 
-def _figures_json(view: StudyView, axes: Axes, shown: Sequence[Candidate], more: Sequence[Section]) -> str:
-    """Return what the page's script draws; ``<``, ``>`` and ``/`` come out escaped, so that no tag can end it."""
-    figures = {name: figure for each in more for name, figure in each.figures.items()}
-    content = {
-        **_untemplated(front_figure(view)),
-        "full_range": full_range(shown, axes),
-        "more": {name: _untemplated(figure) for name, figure in figures.items()},
-        "templates": {"light": LIGHT.template().to_plotly_json(), "dark": DARK.template().to_plotly_json()},
-    }
-    return str(to_json_plotly(content))
-
-
-def _untemplated(figure: go.Figure) -> dict[str, Any]:
+def untemplated(figure: go.Figure) -> dict[str, Any]:
     """Return a figure without its template, which the page sets by the screen."""
     parts = figure.to_plotly_json()
     layout = {name: value for name, value in parts["layout"].items() if name != "template"}
     return {"data": parts["data"], "layout": layout}
 
 
+def cap_words(budget: Budget) -> str:
+    """Return the caps in words; ``none`` where there is none."""
+    caps = ((name, getattr(budget, name)) for name in type(budget).model_fields)
+    words = (f"{cap:,} {quantity(name).label}{' B' * bool(quantity(name).unit)}" for name, cap in caps if cap)
+    return ", ".join(words) or "none"
+
+
+def objective_words(wanted: Sequence[pareto.Objective]) -> str:
+    """Return objectives with arrows that point to where they are better."""
+    return ", ".join(f"{quantity(each.name).label} {_ARROWS[each.direction]}" for each in wanted)
+
+
+def _figures_json(view: StudyView, axes: Axes, shown: Sequence[Candidate], more: Sequence[Section]) -> str:
+    """Return what the page's script draws; ``<``, ``>`` and ``/`` come out escaped, so that no tag can end it."""
+    figures = {name: figure for each in more for name, figure in each.figures.items()}
+    content = {
+        **untemplated(front_figure(view)),
+        "full_range": full_range(shown, axes),
+        "more": {name: untemplated(figure) for name, figure in figures.items()},
+        "templates": {"light": LIGHT.template().to_plotly_json(), "dark": DARK.template().to_plotly_json()},
+    }
+    return str(to_json_plotly(content))
+
+
 def _header(view: StudyView) -> str:
     config = view.config
-    objectives = ", ".join(f"{quantity(each.name).label} {_ARROWS[each.direction]}" for each in view.objectives)
     facts = {
         "space": config.space_name,
         "data": config.data,
-        "cap": _cap_words(view.budget),
-        "objectives": objectives,
+        "cap": cap_words(view.budget),
+        "objectives": objective_words(view.objectives),
         "trials": f"{len(view.records):,} ({_count_words(view.counts)})" if view.records else "none",
     }
     if view.compared_fidelity:
         facts["compared at"] = fidelity_words(view.compared_fidelity)
     items = "\n".join(f"<div><dt>{term}</dt><dd>{escaped(words)}</dd></div>" for term, words in facts.items())
     return f"<header>\n<h1>{escaped(config.name)}</h1>\n<dl>\n{items}\n</dl>\n</header>"
-
-
-def _cap_words(budget: Budget) -> str:
-    caps = ((name, getattr(budget, name)) for name in type(budget).model_fields)
-    words = (f"{cap:,} {quantity(name).label}{' B' * bool(quantity(name).unit)}" for name, cap in caps if cap)
-    return ", ".join(words) or "none"
 
 
 def _count_words(counts: Counter[Status]) -> str:
@@ -154,6 +163,11 @@ def _caption(view: StudyView, axes: Axes, shown: Sequence[Candidate]) -> Iterato
 def _scripts(figures: str, scripts: Sequence[str]) -> str:
     library, start = (f"<script>{script}</script>" for script in scripts)
     return f'{library}\n<script type="application/json" id="figure">{figures}</script>\n{start}'
+
+
+def _link(baselines: str) -> str:
+    words = "Other samplers with the same budget, side by side"
+    return f'<p class="caption"><a href="{escaped(baselines)}">{words}</a></p>' if baselines else ""
 
 
 def _columns(view: StudyView) -> list[str]:

@@ -22,6 +22,7 @@ dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
 #plot { height: clamp(380px, 66vh, 640px); margin-top: 12px; }
 .more { margin-top: 8px; }
 .caption { margin: 4px 0 0; color: var(--muted); }
+a { color: inherit; }
 button { font: inherit; color: var(--ink); background: none; border: 1px solid var(--line); border-radius: 4px;
   padding: 1px 10px; cursor: pointer; }
 .scroll { overflow-x: auto; }

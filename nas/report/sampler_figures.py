@@ -12,7 +12,7 @@ from nas.report.quantities import quantity
 from nas.report.sampler_curves import Found, SideBySide, Studies, side_by_side
 from nas.report.trust_figures import BIN_COLOURS, figure_layout
 
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+DASHES = ("solid", "dash", "dot", "dashdot", "12px,4px", "12px,4px,2px,4px")
 """With the colours: no two of the first thirty lines have both in common, and no two of the first five either."""
 
 HEIGHT = 400
