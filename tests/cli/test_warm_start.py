@@ -158,3 +158,11 @@ def test_batch_size_and_precision_stay_as_they_were(results: Path) -> None:
     own = ("--plan", "batch_size=16", "--trials", 1, "--epochs", 1)
     other = search(results, "--study", "third", "--warm-start", "small", *own)
     assert "\nwarm start from small: 0 taken over, 1 only inform (another recipe: batch size 32)\n" in other.err
+
+
+def test_a_baseline_starts_from_the_same(results: Path) -> None:
+    assert second(results, "--trials", 2, "--epochs", 1, "--baseline", "random").code == 0
+    study, beside = opened(results, "second"), opened(results, "second-random")
+    assert beside.config.warm_start == study.config.warm_start
+    assert beside.records()[:TRIALS] == study.records()[:TRIALS]
+    assert (study.n_trials, beside.n_trials) == (TRIALS + 2, TRIALS + 2)
