@@ -36,7 +36,6 @@ class Surrogate:
     weights: Mapping[str, float]
     qualities: Mapping[str, float]
     quality: float
-    stretch: float
     noise: float
 
     def predict(self, codes: Codes, scores: Floats) -> tuple[Floats, Floats]:
@@ -47,10 +46,7 @@ class Surrogate:
         features = np.hstack([self.encoder.features(codes), self.standard.apply(scores)])
         found = {name: self.models[name].predict(features) for name in self.weights}
         mean = np.sum([weight * found[name][0] for name, weight in self.weights.items()], axis=0)
-        spread = [
-            weight * (found[name][1] * self.stretch + (found[name][0] - mean) ** 2)
-            for name, weight in self.weights.items()
-        ]
+        spread = [weight * (found[name][1] + (found[name][0] - mean) ** 2) for name, weight in self.weights.items()]
         return mean, np.sqrt(np.sum(spread, axis=0))
 
 
@@ -72,7 +68,6 @@ def fit_surrogate(encoder: Encoder, codes: Codes, scores: Floats, targets: Float
         weights=weights,
         qualities=qualities,
         quality=rank_quality(left_out, targets),
-        stretch=1.0,
         noise=min(noise, error),
     )
 

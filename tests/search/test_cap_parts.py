@@ -77,10 +77,16 @@ def test_trials_without_a_loss_stand_last_and_ties_go_to_the_younger() -> None:
 def test_an_arm_that_pays_off_is_used_more_and_none_is_dropped() -> None:
     history = [arms.MODEL, arms.MUTATE] * 40
     layers = np.array([5 + i if arm == arms.MODEL else i % 3 for i, arm in enumerate(history)])
-    found, before = arms.shares(history, layers), arms.shares([], np.array([], dtype=int))
+    found, before = arms.shares(history, layers, 1.0), arms.shares([], np.array([], dtype=int), 1.0)
     assert found[arms.MUTATE] > 2 * before[arms.MUTATE]
     assert found[arms.MODEL] >= arms.FLOOR
     assert sum(found.values()) == pytest.approx(1)
+
+
+def test_models_that_rank_badly_are_asked_less() -> None:
+    good, bad = (arms.shares([], np.array([], dtype=int), quality)[arms.MODEL] for quality in (0.9, -0.1))
+    assert good > 0.7
+    assert 0.55 < bad < 0.65
 
 
 def test_turns_fill_the_range_evenly() -> None:

@@ -241,7 +241,7 @@ def test_a_large_space_with_all_seen_says_how_many_were_tried() -> None:
             return True
 
     with pytest.raises(ExhaustedError, match="no new member within the caps in 120 proposals"):
-        new_member(_problem(9, cap=36).members, [], Everything(), random.Random(0))
+        new_member(_problem(11, cap=44).members, [], Everything(), random.Random(0))
 
 
 def test_a_single_value_is_a_distribution_of_its_own() -> None:

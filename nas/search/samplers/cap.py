@@ -151,7 +151,7 @@ class CapSampler(BaseSampler):
             seed = derive_seed(self._seed, len(told), "learn")
             seen = forecast(self._rows, told, objectives, self._prior_models(objectives), seed)
             pool = make_pool(self._members, self._rows, seen, {trial.row.key for trial in told}, seed)
-            shares = arms.shares([trial.arm for trial in told], layers_of(measured))
+            shares = arms.shares([trial.arm for trial in told], layers_of(measured), seen.quality)
             self._learnt = (state, _Learnt(pool, shares))
         return self._learnt[1]
 

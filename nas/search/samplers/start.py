@@ -22,7 +22,7 @@ NEAREST = 6
 
 def start_size(genes: int) -> int:
     """Return how many trials come before a model is asked."""
-    return 8 + genes // 4
+    return 6 + genes // 6
 
 
 def best_of_priors(
