@@ -30,10 +30,6 @@ def _no_cost(_: Genotype) -> Mapping[str, float]:
     return {}
 
 
-def _as_it_is(genotype: Genotype) -> Genotype:
-    return genotype
-
-
 @dataclass(frozen=True)
 class Problem:
     """Choices with their values, what is wanted, and how it is measured.
@@ -51,7 +47,7 @@ class Problem:
     evaluate: Evaluate
     cost: Callable[[Genotype], Mapping[str, float]] = _no_cost
     caps: Mapping[str, float] = field(default_factory=dict)
-    normal: Callable[[Genotype], Genotype | None] = _as_it_is
+    normal: Callable[[Genotype], Genotype | None] | None = None
     fidelities: tuple[Fidelity, ...] = ONE_RUNG
 
     def __post_init__(self) -> None:

@@ -74,6 +74,25 @@ class StudyView:
         if COMPOSITE in shown and composite is not None:
             lines.append(f"{COMPOSITE} shown: {composite.words}")
         return tuple(lines)
+    @property
+    def is_of_problem(self) -> bool:
+        """Whether the candidates are no networks, but what somebody's own problem makes of them."""
+        return self.config.kind == "problem"
+
+    @property
+    def caps(self) -> dict[str, float]:
+        """The caps of the view, by the names of the costs; those of a problem are on costs of its own."""
+        given = {name: getattr(self.budget, name) for name in type(self.budget).model_fields}
+        known = {name: float(cap) for name, cap in given.items() if cap is not None}
+        if not self.is_of_problem:
+            return known
+        return dict(self.config.caps) if self.budget == self.config.budget else {**self.config.caps, **known}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What a problem is shown by: its objectives, then its other costs."""
+        return tuple(dict.fromkeys((*(objective.name for objective in self.objectives), *self.config.costs)))
+
 
     @cached_property
     def rungs(self) -> tuple[Fidelity, ...]:
@@ -149,9 +168,21 @@ class StudyView:
     @cached_property
     def front(self) -> tuple[TrialRecord, ...]:
         """The compared records that none dominates, smallest first."""
-        points = [self.metrics(record) for record in self.compared]
-        members = (self.compared[i] for i in pareto.front(points, self.deciding))
-        return tuple(sorted(members, key=lambda record: (record.cost.params, record.number)))
+        members = (self.compared[i] for i in pareto.front(list(map(self._point, self.compared)), self.deciding))
+        return tuple(sorted(members, key=lambda record: (self._size(record), record.number)))
+
+    def _size(self, record: TrialRecord) -> float:
+        """Return the parameters; of a problem the first cost that it is shown by, and nothing without any."""
+        if not self.is_of_problem:
+            return record.cost.params
+        return next((record.costs[name] for name in self.columns if name in record.costs), 0.0)
+
+    def _point(self, record: TrialRecord) -> Mapping[str, float]:
+        """Return the metrics of a record that decide; the composite takes its time, and seldom does."""
+        found = measured_at(record, self.compared_fidelity)
+        if found is None or COMPOSITE in {objective.name for objective in self.deciding}:
+            return self.metrics(record)
+        return found.metrics
 
     def is_compared(self, reference: ReferenceRecord) -> bool:
         """Return whether a reference fits the caps and was measured as the compared records were."""

@@ -13,7 +13,7 @@ from rich.status import Status
 from nas.cli.output import count, print_front, print_json
 from nas.cli.pages import write_front
 from nas.cli.progress import outcome
-from nas.cli.read import open_study
+from nas.cli.read import open_networks
 from nas.cli.references import named
 from nas.errors import NasError
 from nas.records import Candidate, ReferenceRecord
@@ -28,7 +28,7 @@ def compare_command(
     name: str, references: Sequence[str], seeds: int, results: Path, storage: str | None, *, as_json: bool
 ) -> None:
     """Train what is missing, then show the front with all references of the study."""
-    wanted = scaled([named(each) for each in references], open_study(name, results, storage).config)
+    wanted = scaled([named(each) for each in references], open_networks(name, results, storage).config)
     comparison = None
     try:
         prepared = prepare(SearchRequest(results=results, storage=storage, study=name), _say)

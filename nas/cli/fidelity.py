@@ -10,7 +10,7 @@ from typing import Any
 
 from nas.cli.gate import interval_words, print_gate
 from nas.cli.output import print_json, print_table
-from nas.cli.read import open_study
+from nas.cli.read import open_networks
 from nas.errors import NasError
 from nas.report.candidates import fidelity_words
 from nas.report.quantities import plural
@@ -41,7 +41,7 @@ class FidelityRequest:
 def fidelity_command(name: str, request: FidelityRequest, results: Path, storage: str | None, *, as_json: bool) -> None:
     """Train what is missing, then show how each score orders the networks by final accuracy, and the rungs."""
     left = _train(name, request, results, storage) if request.training else 0
-    study = open_study(name, results, storage)
+    study = open_networks(name, results, storage)
     if request.gate:
         print_gate(study, request.seeds or SEEDS, as_json=as_json)
     elif as_json:

@@ -11,7 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.records import ReferenceRecord, TrialRecord
-from nas.report.standings import ACCURACY, Standing, confirmation_line, standings
+from nas.report.quantities import QUANTITIES
+from nas.report.quantities import quantity as described
+from nas.report.standings import Standing, confirmation_line, standings
 from nas.view import StudyView
 
 PER_CENT = {"val_accuracy", "activation_ratio"}
@@ -64,19 +66,31 @@ def quantity(name: str, value: float | None) -> str:
         return "-"
     if name in PER_CENT:
         return f"{100 * value:.2f} %"
+    if name not in QUANTITIES or (name in COUNTS and not float(value).is_integer()):
+        return described(name).number(value)
     if name in COUNTS:
         return count(int(value))
     return f"{int(value):,} B" if name.endswith("_bytes") else f"{value:.3f}"
 
 
+def cap_words(view: StudyView) -> str:
+    """Return the cap that a front is under: ``1.5M params``; of a problem all its caps, or ``no cap``."""
+    if not view.is_of_problem:
+        return f"{count(view.budget.params or 0)} params"
+    return ", ".join(f"{name} {quantity(name, cap)}" for name, cap in view.caps.items()) or "no cap"
+
+
 def print_front(view: StudyView, title: str) -> None:
     """Print a front as a table, references below it, how sure it is, and whether interference had a say in it."""
     names = [objective.name for objective in view.objectives if objective.name != "macs"]
+    last: tuple[str, ...] = ("macs", "architecture")
+    if view.is_of_problem:
+        names, last = list(view.columns), ("choices",)
     sure = standings(view)
-    rows = [_front_row(record, view, names) | _sure(sure[record.number]) for record in view.front]
+    rows = [_front_row(record, view, names) | _sure(sure[record.number], view) for record in view.front]
     rows += [_front_row(each, view, names) | {"standing": view.standing(each)} for each in view.references]
     known = {column for row in rows for column in row} - ({"standing"} if not view.references else set())
-    columns = ["trial", "arch id", *names, "macs", *(c for c in SURE if c in known), "architecture"]
+    columns = ["trial", "arch id", *names, *last[:-1], *(c for c in SURE if c in known), last[-1]]
     print_table(columns, [[row.get(column) for column in columns] for row in rows], title=title)
     for line in filter(None, (confirmation_line(view), *view.trust_lines)):
         print(line)
@@ -92,15 +106,14 @@ def _front_row(record: TrialRecord, view: StudyView, names: Sequence[str]) -> di
         "trial": record.name if isinstance(record, ReferenceRecord) else record.number,
         "arch id": record.arch_id,
         **{name: quantity(name, metrics.get(name)) for name in names},
-        "macs": count(record.cost.macs),
-        "seeds": str(len(view.seeds(record))),
-        "architecture": record.architecture.words(),
+        **({} if view.is_of_problem else {"macs": count(record.cost.macs), "seeds": str(len(view.seeds(record)))}),
+        "choices" if view.is_of_problem else "architecture": record.architecture.words(),
     }
 
 
-def _sure(standing: Standing) -> dict[str, object]:
+def _sure(standing: Standing, view: StudyView) -> dict[str, object]:
     """Return what a front says of a member's seeds; the interval only where the noise is known."""
     if standing.margin is None:
-        return {"seeds": standing.seed_words, "standing": "on the front"}
-    margin = quantity(ACCURACY, standing.margin)
+        return {} if view.is_of_problem else {"seeds": standing.seed_words, "standing": "on the front"}
+    margin = quantity(standing.metric, standing.margin)
     return {"seeds": standing.seed_words, "standing": "on the front", SURE[1]: margin, SURE[2]: standing.tied_words}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from nas.budget import BYTES_PER_ELEMENT, Budget, cost_table, parse_count
-from nas.cli.output import count, print_front, print_json, print_table, quantity
+from nas.cli.output import cap_words, count, print_front, print_json, print_table, quantity
 from nas.effort import advice
 from nas.errors import InputError, StudyError, unknown
 from nas.records import Assignment, Measurement, Status, TrialRecord
 from nas.results import StudyFolder
-from nas.search.catalogue import study_names
+from nas.search.catalogue import refuse_problem, study_names
 from nas.search.curve import curve
 from nas.search.storage import open_storage, shown, sqlite_url
 from nas.search.study import Study
@@ -29,6 +29,13 @@ def open_study(name: str, results: Path, storage: str | None) -> Study:
         where = f"results folder {results}"
         raise StudyError(unknown("study", name, known, where=where) if known else f"{where}: holds no study")
     return Study.open(open_storage(sqlite_url(folder.database)), name)
+
+
+def open_networks(name: str, results: Path, storage: str | None) -> Study:
+    """Return the study called `name`; StudyError where its candidates are no networks."""
+    study = open_study(name, results, storage)
+    refuse_problem(study.config)
+    return study
 
 
 def studies_command(results: Path, storage: str | None, *, as_json: bool) -> None:
@@ -61,8 +68,8 @@ def _summary(study: Study) -> dict[str, object]:
     return {
         "study": study.name,
         "space": view.config.space_name,
-        "data": view.config.data,
-        "cap": view.config.budget.params,
+        "data": None if view.is_of_problem else view.config.data,
+        "cap": dict(view.config.caps) if view.is_of_problem else view.config.budget.params,
         "trials": len(view.records),
         "n_trials": study.n_trials,
         **{status.value.replace(" ", "_"): view.counts[status] for status in Status},
@@ -76,12 +83,19 @@ def _summary(study: Study) -> dict[str, object]:
 
 def _short(row: dict[str, object], column: str) -> object:
     value = row[column]
-    if column == "cap" and isinstance(value, int):
-        return count(value)
+    if column == "cap":
+        return count(value) if isinstance(value, int) else _caps_of_problem(value)
     if column == "best" and isinstance(value, float):
         names = row["objectives"]
-        return quantity(names[0], value) if isinstance(names, list) else value
+        return quantity(names[0].rpartition(":")[2], value) if isinstance(names, list) else value
     return f"{value} of {row['n_trials']}" if column == "trials" else value
+
+
+def _caps_of_problem(caps: object) -> str | None:
+    """Return the caps of a problem in one cell: ``params 1.5M, latency_ms 5``; None where there is none."""
+    if not isinstance(caps, dict):
+        return None
+    return ", ".join(f"{name} {quantity(name, cap)}" for name, cap in caps.items()) or None
 
 
 def status_command(name: str, results: Path, storage: str | None, *, as_json: bool) -> None:
@@ -101,10 +115,13 @@ def status_command(name: str, results: Path, storage: str | None, *, as_json: bo
         print_json(summary)
         return
     shown = summary | {
+        "cap": summary["cap"] if isinstance(summary["cap"], int) else _caps_of_problem(summary["cap"]),
+        "best": _short(summary, "best") if view.is_of_problem else summary["best"],
         "hours": f"{used:.2f}" + (f" of {most:g}" if most is not None else ""),
         "rungs": f"{summary['rungs_in_use']} of {summary['rungs']} in use",
     }
     left_out = {"trust", "proxy", "max_hours", "rungs_in_use"} | (set() if study.taken_over else {"taken_over"})
+    left_out |= {"data"} if view.is_of_problem else set()
     print_table(
         ["", ""], [[key.replace("_", " "), _text(value)] for key, value in shown.items() if key not in left_out]
     )
@@ -141,6 +158,9 @@ def front_command(
     """Print the front under a cap and objectives that may differ from the study's."""
     study = open_study(name, results, storage)
     budget = Budget(params=parse_count(cap, what="--cap")) if cap is not None else None
+    if budget and study.config.kind == "problem" and "params" not in study.config.costs:
+        costs = ", ".join(study.config.costs) or "none"
+        raise InputError(f"--cap {cap}: study {name!r} has no params among its costs (it has {costs})")
     view = StudyView.of(
         study.config, study.records(), budget=budget, objectives=objectives, references=study.references()
     )
@@ -152,12 +172,9 @@ def front_command(
         table = rows([*view.front, *view.references], view)
         print(to_csv(table), end="") if as_csv else print_json(table)
     elif not view.front and not view.references:
-        print(
-            f"study {name}: the front is empty: no evaluated trial fits under {count(view.budget.params or 0)} params"
-        )
+        print(f"study {name}: the front is empty: no evaluated trial fits under {cap_words(view)}")
     else:
-        title = f"front of study {name} under {count(view.budget.params or 0)} params"
-        print_front(view, title)
+        print_front(view, f"front of study {name}" + f" under {cap_words(view)}" * bool(view.caps))
 
 
 def _write_page(path: Path, view: StudyView, study: Study) -> None:
@@ -186,12 +203,12 @@ def show_command(name: str, number: int, results: Path, storage: str | None, *, 
     print(record.architecture.words())
     if number in study.taken_over:
         print(f"taken over from {study.taken_over[number]}")
-    if isinstance(record.architecture, Assignment):
-        print_table(["cost", "value"], [[cost, f"{value:g}"] for cost, value in record.costs.items()])
-    else:
+    if not view.is_of_problem:
         _print_blocks(record, view)
+    elif record.costs:
+        print_table(["cost", "value"], [[cost, f"{value:,.12g}"] for cost, value in record.costs.items()])
     if record.measurements:
-        _print_measurements(record.measurements)
+        _print_measurements(record.measurements, view)
 
 
 def _print_blocks(record: TrialRecord, view: StudyView) -> None:
@@ -221,8 +238,10 @@ def _blocks(record: TrialRecord, view: StudyView) -> list[dict[str, object]]:
     ]
 
 
-def _print_measurements(measurements: tuple[Measurement, ...]) -> None:
+def _print_measurements(measurements: tuple[Measurement, ...], view: StudyView) -> None:
+    """Print a row for each; of a problem without the pace, and without the epochs where it has a single rung."""
     names = list(dict.fromkeys(name for measurement in measurements for name in measurement.metrics))
+    columns = ["epochs", "seed", *names, "images/s"]
     rows = [
         [
             m.fidelity.epochs,
@@ -232,4 +251,7 @@ def _print_measurements(measurements: tuple[Measurement, ...]) -> None:
         ]
         for m in measurements
     ]
-    print_table(["epochs", "seed", *names, "images/s"], rows)
+    if view.is_of_problem:
+        first = 0 if len(view.config.fidelities) > 1 else 1
+        columns, rows = columns[first:-1], [row[first:-1] for row in rows]
+    print_table(columns, rows)

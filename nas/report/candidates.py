@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import html
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from nas import pareto
 from nas.budget import Cost
 from nas.records import Fidelity, ReferenceRecord, Status, TrialRecord
 from nas.report.quantities import INTERFERENCE_METRICS, measured, plural, quantity
-from nas.report.standings import ACCURACY, Standing, standings
+from nas.report.standings import Standing, standings
 from nas.view import StudyView
 
+TRIAL = "trial"
+"""Stands for the number of a trial where something is plotted against it."""
 HOVER_WIDTH = 46
 """Characters of a line of the architecture; more would not fit beside a point on a phone."""
 
@@ -45,15 +47,32 @@ class Axes:
     x: str
     y: str
     colour: str
+    directions: Mapping[str, pareto.Direction] = field(default_factory=lambda: pareto.DIRECTIONS, compare=False)
 
     @classmethod
     def of(cls, view: StudyView) -> Axes:
-        """Return what reads best: up is the first maximised objective, right is a cost, colour the next objective."""
+        """Return what reads best: up is the first maximised objective, right is a cost, colour the next objective.
+
+        A problem need not have as many: the number of the trial stands in for what is missing.
+        """
         names = [objective.name for objective in view.objectives]
         y = next((each.name for each in view.objectives if each.direction == "maximize"), names[0])
+        directions = pareto.DIRECTIONS | {objective.name: objective.direction for objective in view.objectives}
+        if view.is_of_problem:
+            left = [name for name in view.columns if name != y]
+            capped = [name for name in left if name in view.caps]
+            order = [*(name for name in left if name in names), *capped, TRIAL]
+            x = next((name for name in order if name in view.config.costs), order[0])
+            colour = next((name for name in (*left, TRIAL) if name != x), y)
+            return cls(x, y, colour, directions | dict.fromkeys(left, "minimize") | directions)
         x = next(name for name in (*names, *Cost.model_fields) if name in Cost.model_fields and name != y)
         colour = next(name for name in (*names, "interference", "val_accuracy") if name not in {x, y})
-        return cls(x, y, colour)
+        return cls(x, y, colour, directions)
+
+    @property
+    def trade_off(self) -> tuple[pareto.Objective, ...]:
+        """What stands upright and what stands to the right, as objectives; a trial's number is better where smaller."""
+        return tuple(pareto.Objective(name, self.directions.get(name, "minimize")) for name in (self.x, self.y))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +117,11 @@ def _candidate(
     record: TrialRecord, group: Group, axes: Axes, view: StudyView, standing: Standing | None = None
 ) -> list[Candidate]:
     """Return the candidate; nothing where one of its places on the plane was not measured."""
-    metrics, fidelity = view.metrics(record), view.fidelity_of(record)
+    metrics, fidelity = {TRIAL: float(record.number)} | view.metrics(record), view.fidelity_of(record)
     x, y = measured(metrics, axes.x), measured(metrics, axes.y)
     if fidelity is None or x is None or y is None:
         return []
-    margin = standing.margin or 0.0 if standing and axes.y == ACCURACY else 0.0
+    margin = standing.margin or 0.0 if standing and axes.y == standing.metric else 0.0
     return [Candidate(record, group, fidelity, x, y, measured(metrics, axes.colour), standing, margin)]
 
 
@@ -117,7 +136,7 @@ def trade_off(shown: Sequence[Candidate], axes: Axes) -> list[Candidate]:
     """Return the front members that no other beats on the two axes alone, smallest x first."""
     front = [candidate for candidate in shown if candidate.group is Group.FRONT]
     points = [{axes.x: candidate.x, axes.y: candidate.y} for candidate in front]
-    best = (front[i] for i in pareto.front(points, pareto.objectives((axes.x, axes.y))))
+    best = (front[i] for i in pareto.front(points, axes.trade_off))
     return sorted(best, key=lambda candidate: (candidate.x, candidate.y))
 
 
@@ -139,7 +158,7 @@ def focus(shown: Sequence[Candidate], axes: Axes) -> tuple[float, float]:
     if low == high:
         return lowest, highest
     room = ROOM * (high - low)
-    if pareto.DIRECTIONS[axes.y] == "maximize":
+    if axes.directions[axes.y] == "maximize":
         return max(lowest, low - room), highest
     return lowest, min(highest, high + room)
 
@@ -148,6 +167,15 @@ def fidelity_words(fidelity: Fidelity) -> str:
     """Return a fidelity in words: ``12 epochs, 8 px`` and, when it is one, the fraction of the train split."""
     fraction = f" on {100 * fidelity.train_fraction:.3g} % of train" * (fidelity.train_fraction < 1)
     return f"{plural(fidelity.epochs, 'epoch')}{fraction}, {fidelity.resolution} px"
+
+
+def rung_words(fidelity: Fidelity, view: StudyView) -> str:
+    """Return how a record was measured; of a problem what its rungs differ in, and nothing where it has only one."""
+    rungs = view.config.fidelities
+    if not view.is_of_problem:
+        return fidelity_words(fidelity)
+    differ = [name for name in Fidelity.model_fields if len({getattr(rung, name) for rung in rungs}) > 1]
+    return ", ".join(f"{name.replace('_', ' ')} {getattr(fidelity, name):g}" for name in differ)
 
 
 def hover_text(candidate: Candidate, view: StudyView) -> str:
@@ -163,8 +191,8 @@ def _facts(candidate: Candidate, view: StudyView) -> list[str]:
     done = len(view.seeds(record))
     seeds = f", mean of {done} seeds" * (done > 1)
     over = [str(violation) for violation in view.budget.violations(record.cost)]
-    facts = [f"{label(record)}  {record.arch_id}", candidate.group.value, fidelity_words(candidate.fidelity) + seeds]
-    return [*facts, *(candidate.standing.lines if candidate.standing else ()), *over]
+    facts = [f"{label(record)}  {record.arch_id}", candidate.group.value, rung_words(candidate.fidelity, view) + seeds]
+    return [*filter(None, facts), *(candidate.standing.lines if candidate.standing else ()), *over]
 
 
 def _metric_lines(record: TrialRecord, view: StudyView) -> Iterator[str]:
@@ -173,9 +201,10 @@ def _metric_lines(record: TrialRecord, view: StudyView) -> Iterator[str]:
     objectives = [objective.name for objective in view.objectives]
     costs = [name for name in Cost.model_fields if name != "weight_bytes"]
     parts = [name for name in INTERFERENCE_METRICS if name in metrics]
-    for name in dict.fromkeys(("val_accuracy", *objectives, *costs, "interference", *parts)):
+    shown = view.columns if view.is_of_problem else ("val_accuracy", *objectives, *costs, "interference", *parts)
+    for name in dict.fromkeys(shown):
         words = quantity(name).words(measured(metrics, name))
-        cap = getattr(view.budget, name, None)
+        cap = view.caps.get(name)
         share = f" ({100 * metrics[name] / cap:.0f} % of the cap)" if cap else ""
         yield f"{quantity(name).label}: {words}{share}"
 

@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 from nas.records import Status
 from nas.report.candidates import (
     OF_REFERENCES,
+    TRIAL,
     Axes,
     Candidate,
     Group,
@@ -212,7 +213,7 @@ def _fidelity_range(members: Sequence[Candidate]) -> str:
 
 
 def _layout(view: StudyView, axes: Axes, shown: Sequence[Candidate]) -> go.Layout:
-    cap = getattr(view.budget, axes.x, None)
+    cap = view.caps.get(axes.x)
     x_axis = _x_axis(axes, [candidate.x for candidate in shown] + ([cap] if cap else []))
     return go.Layout(
         template=LIGHT.template(),
@@ -239,7 +240,7 @@ def _layout(view: StudyView, axes: Axes, shown: Sequence[Candidate]) -> go.Layou
 
 def _x_axis(axes: Axes, values: Sequence[float]) -> dict[str, Any]:
     """Return the axis of a cost, which has the same unit stored and shown."""
-    shown_range, is_log = _x_range(values)
+    shown_range, is_log = (None, False) if axes.x == TRIAL else _x_range(values)
     axis: dict[str, Any] = {
         "title": {"text": quantity(axes.x).title},
         "type": "log" if is_log else "linear",
@@ -291,7 +292,7 @@ def _cap_line(x: float) -> dict[str, Any]:
     }
 
 
-def _cap_label(cap: int, *, is_log: bool) -> dict[str, Any]:
+def _cap_label(cap: float, *, is_log: bool) -> dict[str, Any]:
     """Return the label above the line; plotly wants the logarithm here, and for a shape it does not."""
     place = {"x": math.log10(cap) if is_log else cap, "xanchor": "center", "yref": "paper", "y": 1, "yanchor": "bottom"}
     return {"text": f"cap {short_count(cap)}", "showarrow": False, **place}

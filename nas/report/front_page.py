@@ -19,7 +19,7 @@ from plotly.offline import get_plotlyjs
 from nas import pareto
 from nas.budget import Budget
 from nas.records import Status, TrialRecord
-from nas.report.candidates import OF_REFERENCES, Axes, Candidate, candidates, fidelity_words, focus, stages
+from nas.report.candidates import OF_REFERENCES, Axes, Candidate, candidates, focus, rung_words, stages
 from nas.report.front_figure import front_figure, full_range, nothing_measured
 from nas.report.page_html import escaped, policy, write_page
 from nas.report.page_parts import SCRIPT, STYLE
@@ -88,6 +88,11 @@ def cap_words(budget: Budget) -> str:
     return ", ".join(words) or "none"
 
 
+def problem_caps(view: StudyView) -> str:
+    """Return the caps of a problem in words, which may be on costs of its own."""
+    return ", ".join(f"{quantity(name).label} {cap:,.15g}" for name, cap in view.caps.items()) or "none"
+
+
 def objective_words(wanted: Sequence[pareto.Objective]) -> str:
     """Return objectives with arrows that point to where they are better."""
     return ", ".join(f"{quantity(each.name).label} {_ARROWS[each.direction]}" for each in wanted)
@@ -109,14 +114,15 @@ def _header(view: StudyView) -> str:
     config = view.config
     facts = {
         "space": config.space_name,
-        "data": config.data,
-        "cap": cap_words(view.budget),
+        "data": "" if view.is_of_problem else config.data,
+        "cap": problem_caps(view) if view.is_of_problem else cap_words(view.budget),
         "objectives": objective_words(view.objectives),
         "trials": f"{len(view.records):,} ({_count_words(view.counts)})" if view.records else "none",
     }
     if view.compared_fidelity:
-        facts["compared at"] = fidelity_words(view.compared_fidelity)
-    items = "\n".join(f"<div><dt>{term}</dt><dd>{escaped(words)}</dd></div>" for term, words in facts.items())
+        facts["compared at"] = rung_words(view.compared_fidelity, view)
+    shown = {term: words for term, words in facts.items() if words}
+    items = "\n".join(f"<div><dt>{term}</dt><dd>{escaped(words)}</dd></div>" for term, words in shown.items())
     return f"<header>\n<h1>{escaped(config.name)}</h1>\n<dl>\n{items}\n</dl>\n</header>"
 
 
@@ -154,7 +160,7 @@ def _caption(view: StudyView, axes: Axes, shown: Sequence[Candidate]) -> Iterato
         yield f"Not drawn, without a measurement: {_count_words(missing)}. "
     low, high = focus(shown, axes)
     if outside := sum(not low <= candidate.y <= high for candidate in shown):
-        side = "below" if pareto.DIRECTIONS[axes.y] == "maximize" else "above"
+        side = "below" if axes.directions[axes.y] == "maximize" else "above"
         lie = "lies" if outside == 1 else "lie"
         yield f"{plural(outside, 'trial')} {lie} {side} the range shown. "
         yield '<button id="range" type="button">Show all</button>'
@@ -171,6 +177,8 @@ def _link(baselines: str) -> str:
 
 
 def _columns(view: StudyView) -> list[str]:
+    if view.is_of_problem:
+        return list(view.columns)
     usual = ("val_accuracy", "params", "macs", "interference")
     return list(dict.fromkeys((*usual, *(objective.name for objective in view.objectives))))
 
@@ -189,7 +197,9 @@ def _tables(view: StudyView) -> str:
     ]
     trial, name = '<th scope="col" class="number">trial</th>', '<th scope="col">name</th>'
     title = f"Front: {plural(len(front), 'trial')}"
-    return _table(title, f'{trial}<th scope="col">arch_id</th>', front, columns, confirmation_line(view)) + (
+    last = "choices" if view.is_of_problem else "architecture"
+    heads = f'{trial}<th scope="col">arch_id</th>'
+    return _table(title, heads, front, columns, note=confirmation_line(view), last=last) + (
         _table(f"References: {len(others)}", f'{name}<th scope="col">standing</th>', others, columns)
     )
 
@@ -206,7 +216,15 @@ def _titles(columns: Sequence[str]) -> str:
     return heads
 
 
-def _table(title: str, heads: str, rows: Sequence[str], columns: Sequence[str], note: str = "") -> str:
+def _table(
+    title: str,
+    heads: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    note: str = "",
+    last: str = "architecture",
+) -> str:
     if not rows:
         return ""
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
@@ -215,7 +233,7 @@ def _table(title: str, heads: str, rows: Sequence[str], columns: Sequence[str], 
 {f'<p class="caption">{escaped(note)}.</p>' if note else ""}
 <div class="scroll">
 <table style="--columns: {len(columns) + 2}">
-<thead><tr>{heads}{_titles(columns)}<th scope="col" class="words">architecture</th></tr></thead>
+<thead><tr>{heads}{_titles(columns)}<th scope="col" class="words">{last}</th></tr></thead>
 <tbody>
 {body}
 </tbody>

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["count", "percent", "plain"]
+Kind = Literal["count", "percent", "plain", "free"]
 
 MINUS = "\N{MINUS SIGN}"
 NOT_MEASURED = "not measured"
@@ -17,6 +17,7 @@ INTERFERENCE_METRICS = (
     "activation_ratio",
 )
 
+LARGE = 100_000
 _SUFFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -25,7 +26,7 @@ class Quantity:
     """A number as readers know it.
 
     Percentages are kept as fractions and shown times 100. Counts take an SI prefix (powers of 1000, also of bytes),
-    unless `is_exact` asks for all their digits.
+    unless `is_exact` asks for all their digits; so do large ones of what is free, of which nothing is known.
     """
 
     label: str
@@ -52,10 +53,12 @@ class Quantity:
         """Return `value` in the shown unit but without it; an en dash when it was not measured."""
         if value is None or not math.isfinite(value):
             return "\N{EN DASH}"
-        if self.is_exact:
+        if self.is_exact and float(value).is_integer():
             return f"{value:,.0f}"
-        if self.kind == "count":
+        if self.kind == "count" or (self.kind == "free" and abs(value) >= LARGE):
             return short_count(value)
+        if self.kind == "free":
+            return f"{value:.5g}".replace("-", MINUS)
         return f"{self.shown(value):.{self.digits}f}".replace("-", MINUS)
 
     def words(self, value: float | None) -> str:
@@ -103,7 +106,7 @@ QUANTITIES: dict[str, Quantity] = {
 
 def quantity(name: str) -> Quantity:
     """Return how the metric called `name` is shown."""
-    return QUANTITIES.get(name) or Quantity(name.replace("_", " "))
+    return QUANTITIES.get(name) or Quantity(name.replace("_", " "), "free")
 
 
 def measured(metrics: Mapping[str, float], name: str) -> float | None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
-from nas.report.quantities import plural
-from nas.trust.noise import seed_noise
+from nas.report.quantities import plural, quantity
+from nas.trust.noise import SeedNoise, seed_noise
 from nas.view import StudyView
 
 ACCURACY = "val_accuracy"
@@ -15,9 +15,9 @@ ACCURACY = "val_accuracy"
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A member of the front: accuracy is `mean` plus or minus `margin` (95 %), over `seeds` of the `wanted` ones.
+    """A member of the front: `metric` is `mean` plus or minus `margin` (95 %), over `seeds` of the `wanted` ones.
 
-    `tied` are the members whose accuracy differs by less than the 95 % interval of a difference. Both come from the
+    `tied` are the members whose `metric` differs by less than the 95 % interval of a difference. Both come from the
     noise pooled over all networks of the study with several seeds at this fidelity; None and nothing without any.
     """
 
@@ -26,6 +26,7 @@ class Standing:
     mean: float
     margin: float | None
     tied: tuple[int, ...]
+    metric: str = ACCURACY
 
     @property
     def is_confirmed(self) -> bool:
@@ -40,9 +41,14 @@ class Standing:
     @property
     def lines(self) -> tuple[str, ...]:
         """What hovering says of it: the interval and whether it is confirmed, then the ties."""
-        margin = f"accuracy \N{PLUS-MINUS SIGN}{100 * self.margin:.1f} % (95 %), " if self.margin is not None else ""
+        label = "accuracy" if self.metric == ACCURACY else quantity(self.metric).label
+        words = quantity(self.metric).words(self.margin)
+        margin = f"{label} \N{PLUS-MINUS SIGN}{words} (95 %)" if self.margin is not None else ""
         state = "confirmed" if self.is_confirmed else f"not confirmed: {self.seed_words} seeds"
-        return margin + state, *([f"tied with trial {self.tied_words}"] if self.tied else [])
+        state = "" if self.wanted == 1 else state
+        return *filter(None, [", ".join(filter(None, (margin, state)))]), *(
+            [f"tied with trial {self.tied_words}"] if self.tied else []
+        )
 
     @property
     def tied_words(self) -> str:
@@ -52,8 +58,9 @@ class Standing:
 
 def standings(view: StudyView) -> Mapping[int, Standing]:
     """Return by trial number how sure each member of the front is."""
-    noise = seed_noise(view.values(record, ACCURACY) for record in view.compared)
-    values = {record.number: view.values(record, ACCURACY) for record in view.front}
+    name = view.config.quality.name
+    noise = seed_noise(view.values(record, name) for record in view.compared)
+    values = {record.number: view.values(record, name) or (view.metrics(record)[name],) for record in view.front}
 
     def is_tied(one: int, other: int) -> bool:
         if noise is None or one == other:
@@ -63,10 +70,11 @@ def standings(view: StudyView) -> Mapping[int, Standing]:
     return {
         number: Standing(
             seeds=len(found),
-            wanted=view.config.finalist_seeds,
+            wanted=1 if view.is_of_problem else view.config.finalist_seeds,
             mean=fmean(found),
             margin=noise.margin(len(found)) if noise else None,
             tied=tuple(other for other in values if is_tied(number, other)),
+            metric=name,
         )
         for number, found in values.items()
     }
@@ -79,13 +87,20 @@ def confirmation_line(view: StudyView) -> str:
         return ""
     open_ones = sum(not each.is_confirmed for each in found)
     wanted = plural(view.config.finalist_seeds, "seed")
-    noise = seed_noise(view.values(record, ACCURACY) for record in view.compared)
+    noise = seed_noise(view.values(record, view.config.quality.name) for record in view.compared)
+    if view.is_of_problem:
+        return _interval_words(view, noise) if noise else ""
     if noise is None:
         return f"none of the front is confirmed: nas confirm {view.config.name} trains finalists from {wanted}"
     state = f"{open_ones} of {plural(len(found), 'member')} of the front not confirmed by {wanted}"
     if not open_ones:
         state = f"every member of the front is confirmed by {wanted}"
+    return f"{state}; {_interval_words(view, noise)}"
+
+
+def _interval_words(view: StudyView, noise: SeedNoise) -> str:
+    std = f"{noise.std:.3g}" if view.is_of_problem else f"{100 * noise.std:.2f} %"
     return (
-        f"{state}; \N{PLUS-MINUS SIGN} is the 95 % interval of a mean, tied means within that of a difference, by a "
-        f"seed noise of {100 * noise.std:.2f} % pooled over {noise.degrees} degrees of freedom"
+        f"\N{PLUS-MINUS SIGN} is the 95 % interval of a mean, tied means within that of a difference, by a "
+        f"seed noise of {std} pooled over {noise.degrees} degrees of freedom"
     )

@@ -8,7 +8,7 @@ import pandas as pd
 
 from nas.budget import Cost
 from nas.records import ReferenceRecord, TrialRecord
-from nas.report.standings import Standing, standings
+from nas.report.standings import ACCURACY, Standing, standings
 from nas.view import StudyView
 
 
@@ -26,6 +26,8 @@ def rows(records: Sequence[TrialRecord], view: StudyView) -> list[dict[str, obje
     keys = [key for key in _LEADING if key in known]
     keys += sorted(key for key in known - set(keys) if not key.startswith("gene."))
     keys += dict.fromkeys(key for row in flat for key in row if key.startswith("gene."))
+    if view.is_of_problem:
+        keys = [key for key in keys if key not in _OF_NETWORKS]
     return [{key: row.get(key) for key in keys} for row in flat]
 
 
@@ -41,9 +43,13 @@ _LEADING = (
     *("trial", "reference", "arch_id", "status", "front", "dominated", "within_caps", "val_accuracy"),
     *Cost.model_fields,
     *("interference", "epochs", "train_fraction", "resolution"),
-    *("seeds", "confirmed", "val_accuracy_margin", "tied_with", "architecture", "error"),
+    *("seeds", "confirmed", "val_accuracy_margin", "tied_with", "architecture", "choices", "error"),
 )
 """The keys that come first, in this order; other metrics follow by name, then genes in the order of the space."""
+
+
+_OF_NETWORKS = {"reference", "confirmed", "train_fraction", "resolution"}
+"""What says nothing of the candidates of a problem."""
 
 
 def _place(record: TrialRecord, view: StudyView, front: Set[int], compared: Set[int]) -> dict[str, object]:
@@ -61,7 +67,7 @@ def _sure(record: TrialRecord, sure: Mapping[int, Standing]) -> dict[str, object
     standing = None if isinstance(record, ReferenceRecord) else sure.get(record.number)
     return {
         "confirmed": standing.is_confirmed if standing else None,
-        "val_accuracy_margin": standing.margin if standing else None,
+        f"{standing.metric if standing else ACCURACY}_margin": standing.margin if standing else None,
         "tied_with": " ".join(map(str, standing.tied)) if standing else None,
     }
 
@@ -70,7 +76,8 @@ def _row(record: TrialRecord, view: StudyView) -> dict[str, object]:
     fidelity = view.fidelity_of(record)
     row: dict[str, object] = dict(view.metrics(record))  # first: no metric may hide a fact about the trial
     row |= {f"gene.{name}": value for name, value in record.genotype.items()}
-    row |= record.cost.model_dump()
+    if not view.is_of_problem:
+        row |= record.cost.model_dump()
     row |= {
         "arch_id": record.arch_id,
         "status": view.status(record).value,
@@ -79,7 +86,7 @@ def _row(record: TrialRecord, view: StudyView) -> dict[str, object]:
         "train_fraction": fidelity.train_fraction if fidelity else None,
         "resolution": fidelity.resolution if fidelity else None,
         "seeds": len(view.seeds(record)),
-        "architecture": record.architecture.words(),
+        "choices" if view.is_of_problem else "architecture": record.architecture.words(),
         "error": record.error or None,
     }
     return row

@@ -48,6 +48,8 @@ def _hours(view: StudyView, curve: Curve) -> Iterator[Section]:
 
 def _trust(view: StudyView) -> Iterator[Section]:
     config, records = view.config, view.records
+    if view.is_of_problem:
+        return
     seeds = final_accuracies(config, records)
     if len(seeds) < FEWEST:
         return

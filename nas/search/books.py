@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +13,14 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from nas.records import Candidate, Fidelity, Measurement
 from nas.search import ledger
 from nas.search.ledger import ERROR, MEASUREMENT, WORKER, Kind, StoredTrial
 from nas.search.storage import HEARTBEAT_SECONDS
-from nas.search.worker_id import is_gone, worker_id
+from nas.search.worker_id import NOBODY, is_gone, worker_id
+from nas.value import compact_json
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,10 @@ class Books:
 
     @contextmanager
     def beating(self, job: Job) -> Iterator[None]:
-        """Tell the database, while inside, that the job is alive; other hosts reap it when this stops."""
+        """Tell the database, while inside, that the job is alive; other hosts reap it when this stops.
+
+        Whatever is raised inside, such as Ctrl-C, leaves the job to the next worker.
+        """
         stop = threading.Event()
 
         def beat() -> None:
@@ -99,6 +104,10 @@ class Books:
         thread.start()
         try:
             yield
+        except BaseException:
+            with suppress(SQLAlchemyError):
+                ledger.let_go(self._storage, job.trial_id, NOBODY)
+            raise
         finally:
             stop.set()
             thread.join()

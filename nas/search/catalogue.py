@@ -44,3 +44,12 @@ def read_config(name: str, attributes: Mapping[str, Any]) -> StudyConfig:
         return StudyConfig.model_validate_json(attributes[CONFIG])
     except ValidationError as error:
         raise StudyError(f"study {name!r}: its configuration cannot be read: {explain(error)}") from None
+
+
+def refuse_problem(config: StudyConfig) -> None:
+    """Raise StudyError for the study of a problem of somebody's own: a database does not hold its evaluator."""
+    if config.kind == "problem":
+        raise StudyError(
+            f"study {config.name!r} is of a problem of its own, {config.space_name!r}: it goes on where that is given, "
+            "by the same call of nas.search.problem.solve"
+        )

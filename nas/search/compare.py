@@ -22,7 +22,7 @@ from nas.search.catalogue import REFERENCES_SUFFIX
 from nas.search.evaluator import Evaluator
 from nas.search.ledger import CANDIDATE, RUNG, SEED, Ledger, StoredTrial
 from nas.search.lock import exclusive
-from nas.search.loop import Event, Started, work
+from nas.search.loop import Event, work
 from nas.search.study import Study
 from nas.value import derive_seed
 
@@ -145,5 +145,4 @@ def compare(
     `accept` audits each network before; a training that fails is noted.
     """
     while not time_is_up() and (job := comparison.claim(accept)) is not None:  # ends: each is tried once
-        on_event(Started(job))
         work(comparison, job, evaluate, on_event)

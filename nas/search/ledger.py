@@ -269,6 +269,14 @@ def create(
         rows = [{"study_id": study_id, "key": key, "value_json": json.dumps(v)} for key, v in attributes.items()]
         connection.execute(insert(STUDY_ATTRIBUTES), rows)
 
+def let_go(storage: RDBStorage, trial_id: int, worker: str) -> None:
+    """Write another worker to a trial, where it is running still."""
+    running = select(TRIALS.c.trial_id).where(TRIALS.c.state == TrialState.RUNNING)
+    mine = (ATTRIBUTES.c.trial_id == trial_id, ATTRIBUTES.c.key == WORKER, ATTRIBUTES.c.trial_id.in_(running))
+    with storage.engine.begin() as connection:
+        connection.execute(update(ATTRIBUTES).where(*mine).values(value_json=json.dumps(worker)))
+
+
 
 def _add_finished(
     connection: Connection,

@@ -72,7 +72,7 @@ def run(
     """Work on `study` until its trials are done, those of other workers included, or `is_over` before a job.
 
     `accept` audits every new architecture before it is written. A candidate whose evaluation raises is recorded with
-    its error; NasError after several in a row. KeyboardInterrupt leaves the running job to the next process.
+    its error; NasError after several in a row. KeyboardInterrupt leaves the running job to the next worker.
     """
     failures = 0
     while not is_over():
@@ -87,7 +87,6 @@ def run(
                 return
             time.sleep(WAIT_SECONDS)
             continue
-        on_event(Started(job))
         error = work(study, job, evaluate, on_event)
         failures = failures + 1 if error else 0
         if failures >= MOST_FAILURES_IN_A_ROW:
@@ -114,6 +113,7 @@ class Books(Protocol):
 def work(books: Books, job: Job, evaluate: Evaluator, on_event: Callable[[Event], None]) -> str:
     """Evaluate one job and write what came of it; return the error, empty when there was none."""
     with books.beating(job):
+        on_event(Started(job))
         try:
             measurement = evaluate(
                 job.candidate, job.fidelity, job.seed, lambda progress: on_event(EpochDone(job, progress))

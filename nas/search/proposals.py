@@ -50,6 +50,7 @@ class Mirror:
 
     def follow(self, trials: Sequence[FrozenTrial]) -> None:
         """Bring the copy up to date with trials of the study that are new or have changed, in order."""
+        self._is_one_member = all(each.single() for each in self._distributions.values())
         for trial in trials:
             is_finished = trial.state.is_finished()
             if trial.number == len(self._known):
@@ -64,7 +65,10 @@ class Mirror:
 
         ExhaustedError where nothing new is left.
         """
-        trial = self._study.ask(self._distributions)
+        trial = self._study.ask() if self._is_one_member else self._study.ask(self._distributions)
+        if self._is_one_member:  # of which Optuna would not ask its sampler, who knows whether it was proposed
+            for name, value in trial.relative_params.items():
+                trial.suggest_categorical(name, [value])
         self._known.append(False)
         notes = self._study.get_trials(deepcopy=False)[trial.number].system_attrs
         return Proposal(dict(trial.params), dict(notes))

@@ -21,7 +21,7 @@ from nas.feasibility import Preflight, preflight
 from nas.members import NetworkMembers
 from nas.records import Plan
 from nas.results import StudyFolder
-from nas.search.catalogue import study_names
+from nas.search.catalogue import refuse_problem, study_names
 from nas.search.changes import FREE, refuse_changes, refuse_other_images, refuse_other_target
 from nas.search.draft import DEFAULT_TRIALS, DEFAULT_VALIDATION_FRACTION, Draft, plan_overrides
 from nas.search.estimate import SearchEstimate, estimate
@@ -151,8 +151,10 @@ class _Asked:
             opened.engine.dispose()
 
     def open(self) -> Study:
-        """Return the study."""
-        return Study.open(open_storage(self.url), self.request.name, results=self.request.results)
+        """Return the study; StudyError where its candidates are not trained by this program."""
+        study = Study.open(open_storage(self.url), self.request.name, results=self.request.results)
+        refuse_problem(study.config)
+        return study
 
     def load(self, spec: DataSpec, *, seed: int, resolution: int | None) -> Dataset:
         """Return the images of a study with this seed."""

@@ -6,10 +6,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import filelock
 import optuna
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import SCHEMA_VERSION, VersionInfoModel
-from sqlalchemy import event, select
+from optuna.storages._rdb.models import SCHEMA_VERSION, BaseModel, VersionInfoModel
+from sqlalchemy import create_engine, event, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
@@ -18,6 +19,8 @@ from nas.errors import StudyError
 HEARTBEAT_SECONDS = 60
 GRACE_SECONDS = 300
 LOCK_TIMEOUT_SECONDS = 60
+STAMPS = {12: "v3.2.0.a"}
+"""Alembic's name of each layout of tables that we can make without Alembic, which takes half a second for it."""
 NOT_A_URL = "storage: not a database URL; give sqlite:///FILE, postgresql://… or mysql://…"
 
 
@@ -55,6 +58,8 @@ def open_storage(url: str, *, create: bool = False) -> RDBStorage:
             if not create and not path.is_file():
                 raise StudyError(f"storage {shown(url)}: no such file")
             path.parent.mkdir(parents=True, exist_ok=True)
+        is_new = create and path is not None and _lay_out(path)
+        is_ours = is_new or not create
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats
             storage = RDBStorage(
@@ -62,9 +67,10 @@ def open_storage(url: str, *, create: bool = False) -> RDBStorage:
                 engine_kwargs=_engine_settings(is_sqlite=path is not None),
                 heartbeat_interval=HEARTBEAT_SECONDS,
                 grace_period=GRACE_SECONDS,
-                skip_compatibility_check=not create,  # by Alembic, a fifth of a second; `_check_schema` asks less
+                skip_compatibility_check=is_ours,  # by Alembic, a fifth of a second; `_check_schema` asks less
+                skip_table_creation=is_new,
             )
-        if not create:
+        if is_ours:
             _check_schema(storage, shown(url))
     except (ArgumentError, NoSuchModuleError):
         raise StudyError(NOT_A_URL) from None
@@ -77,6 +83,27 @@ def open_storage(url: str, *, create: bool = False) -> RDBStorage:
     if path is not None:
         _tune_sqlite(storage)
     return storage
+
+
+def _lay_out(path: Path) -> bool:
+    """Make the tables of a SQLite file that has none; return whether that was done: what we do not know is Optuna's."""
+    if SCHEMA_VERSION not in STAMPS or (path.is_file() and path.stat().st_size):
+        return False
+    engine = create_engine(sqlite_url(path))
+    try:
+        with filelock.FileLock(f"{path}.lock"), engine.begin() as connection:
+            BaseModel.metadata.create_all(connection)
+            connection.execute(
+                text(
+                    "CREATE TABLE IF NOT EXISTS alembic_version "
+                    "(version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+                )
+            )
+            stamp = {"stamp": STAMPS[SCHEMA_VERSION]}
+            connection.execute(text("INSERT OR IGNORE INTO alembic_version VALUES (:stamp)"), stamp)
+    finally:
+        engine.dispose()
+    return True
 
 
 def _check_schema(storage: RDBStorage, where: str) -> None:

@@ -278,8 +278,7 @@ def _members(config: StudyConfig, problem: Problem | None) -> Members | None:
     """Return what a study proposes from; None where its problem is not given. StudyError for another problem."""
     if config.kind == "networks":
         return NetworkMembers(config.space, config.budget)
-    if problem is not None and (text := problem.text) != config.space_text:
-        differ = different_choices(config.space_text, text)
+    if problem is not None and (differ := different_choices(config.space_text, problem.text)):
         raise StudyError(f"study {config.name!r} was started with other choices: {differ}")
     return problem.members if problem else None
 

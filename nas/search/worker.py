@@ -66,7 +66,7 @@ def _complete(
     is_stopped: Callable[[], bool],
 ) -> None:
     config = study.config
-    run(study, evaluate, accept, on_event, is_over=lambda: is_stopped() or _hours_left(study) <= _hours_kept(study))
+    run(study, evaluate, accept, on_event, is_over=lambda: is_stopped() or _is_over(study))
     if config.finalists:
         confirm(
             study,
@@ -75,20 +75,24 @@ def _complete(
             on_event,
             top=config.finalists,
             seeds=config.finalist_seeds,
-            time_is_up=lambda: is_stopped() or _hours_left(study) <= 0,
+            time_is_up=lambda: is_stopped() or _hours_left(study, study.max_hours) <= 0,
         )
 
 
-def _hours_left(study: Study) -> float:
-    return math.inf if study.max_hours is None else study.max_hours - study.hours()
+def _is_over(study: Study) -> bool:
+    """Return whether the search is: its hours are used, but for those that are kept for its finalists."""
+    hours = study.max_hours
+    return hours is not None and _hours_left(study, hours) <= _hours_kept(study, hours)
 
 
-def _hours_kept(study: Study) -> float:
+def _hours_left(study: Study, max_hours: float | None) -> float:
+    return math.inf if max_hours is None else max_hours - study.hours()
+
+
+def _hours_kept(study: Study, max_hours: float) -> float:
     """Return the hours that the search leaves to its finalists: what their trainings will take, but a part at most."""
-    if study.max_hours is None:
-        return 0.0
     config = study.config
     reached = [each.own for each in study.records() if len(each.own) == len(config.fidelities)]
     longest = fmean(sum(made.train_seconds for made in own) for own in reached) / 3600 if reached else 0.0
     at_once = config.plan.workers * config.plan.trials_per_device
-    return min(config.finalists * (config.finalist_seeds - 1) * longest / at_once, MOST_KEPT * study.max_hours)
+    return min(config.finalists * (config.finalist_seeds - 1) * longest / at_once, MOST_KEPT * max_hours)

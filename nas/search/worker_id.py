@@ -6,6 +6,9 @@ import os
 import socket
 from pathlib import Path
 
+NOBODY = "nobody"
+"""Holds the trials that a worker let go of: whoever asks next takes them, a thread of the same process among others."""
+
 
 def worker_id(pid: int | None = None) -> str:
     """Return the identity of a process on this host (this one, unless another is given)."""
@@ -15,6 +18,8 @@ def worker_id(pid: int | None = None) -> str:
 
 def is_gone(worker: str) -> bool:
     """Return whether `worker` ran on this host and its process has ended; False for other hosts: nobody can tell."""
+    if worker == NOBODY:
+        return True
     host, _, rest = worker.partition("|")
     pid = rest.partition("|")[0]
     return host == socket.gethostname() and pid.isdigit() and (not _exists(int(pid)) or worker_id(int(pid)) != worker)

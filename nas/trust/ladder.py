@@ -60,7 +60,7 @@ def _order_changes(lower: Sequence[Measured], top: Sequence[Measured], config: S
     quality = config.quality
     sign = 1.0 if quality.direction == "maximize" else -1.0
     before = {each.number: sign * each.metrics[quality.name] for each in lower}
-    cap = config.budget.params or max(each.params for each in top)
+    cap = config.budget.params or max((each.params for each in top), default=1)
     bins: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for each in top:
         if each.number in before:

@@ -12,9 +12,11 @@ import pytest
 
 from nas.architecture import Architecture, Stage
 from nas.blocks import Block
-from nas.records import TrialRecord
+from nas.problem import Problem
+from nas.records import Candidate, Fidelity, Measurement, TrialRecord
 from nas.report.front_page import write_front_page
 from nas.report.trust_section import Curve
+from nas.search.problem import solve
 from nas.view import StudyView
 
 MakeView = Callable[..., StudyView]
@@ -159,6 +161,31 @@ def test_hostile_text_stays_text(open_page: Open, make_view: MakeView, make_reco
     assert "".join(HOSTILE.split()) in "".join(words.split())
     assert page.locator("script").count() == 3
     assert page.locator("img, #plot .hoverlayer a, #plot .hoverlayer image").count() == 0
+
+
+@pytest.mark.parametrize("costs", [("delay_ms", "energy"), ("delay_ms",), ()])
+@pytest.mark.parametrize("wanted", [("score",), ("score", "loss"), ("loss", "delay_ms")])
+def test_the_front_of_a_problem_is_drawn(open_page: Open, costs: Sequence[str], wanted: Sequence[str]) -> None:
+    def evaluate(candidate: Candidate, fidelity: Fidelity, seed: int) -> Measurement:
+        x = float(candidate.genotype["x"])
+        return Measurement(fidelity=fidelity, seed=seed, metrics={"score": x**0.5, "loss": -x, "delay_ms": x})
+
+    directions = {"score": "maximize", "loss": "minimize", "delay_ms": "minimize"}
+    problem = Problem(
+        name=HOSTILE,
+        choices={"x": tuple(range(12)), "act": ("a", HOSTILE)},
+        objectives={name: directions[name] for name in wanted},
+        evaluate=evaluate,
+        cost=lambda genotype: {name: 1.0 + float(genotype["x"]) for name in costs},
+        caps=dict.fromkeys(costs[:1], 11.0),
+    )
+    view = solve(problem, 9, sampler="random")
+    page = open_page(view)
+    assert page.locator(POINTS).count() == len(view.records)
+    assert "act " in _hover(page, 0)
+    assert page.locator("section").first.locator("tbody tr").count() == len(view.front)
+    assert page.locator("#plot .annotation-text").count() == bool(costs)
+    assert not _overflows(page)
 
 
 @pytest.mark.parametrize("case", ["empty", "running", "diverged"])

@@ -41,7 +41,7 @@ def test_every_possible_objective_has_a_label() -> None:
 
 
 def test_an_unknown_metric_goes_by_its_own_name() -> None:
-    assert quantity("gradient_norm") == Quantity("gradient norm")
+    assert quantity("gradient_norm") == Quantity("gradient norm", "free")
 
 
 def test_titles_name_the_unit() -> None:

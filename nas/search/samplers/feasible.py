@@ -6,6 +6,8 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
+from contextlib import suppress
+from copy import copy
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -70,15 +72,39 @@ class FeasibleSampler(BaseSampler):
     ) -> None:
         """Let the sampler that was asked last know."""
         if self._inner is not None:
-            self._inner.after_trial(study, trial, state, values)
+            with suppress(RuntimeError):  # grid and brute force stop a study at their end; ours ends by ExhaustedError
+                self._inner.after_trial(study, trial, state, values)
 
     def _suggestions(self, study: optuna.Study, trial: FrozenTrial) -> Iterator[dict[str, GeneValue]]:
         for attempt in range(SUGGESTIONS):
             inner = self._inner = self._make(derive_seed(self._seed, trial.number, attempt, "propose"))
             inner.before_trial(study, trial)
-            space = inner.infer_relative_search_space(study, trial)
-            found = inner.sample_relative(study, trial, space)
-            yield {
-                name: found[name] if name in found else inner.sample_independent(study, trial, name, distribution)
-                for name, distribution in self._distributions.items()
-            }
+            asked = copy(study._storage.get_trial(trial._trial_id))  # with what the sampler has noted down of it
+            space = inner.infer_relative_search_space(study, asked)
+            found = self._sampled(inner, study, asked, space)
+            for name, distribution in self._distributions.items():
+                if name not in found:
+                    asked.params = dict(found)  # brute force goes by what was sampled before
+                    found[name] = inner.sample_independent(study, asked, name, distribution)
+            yield {name: found[name] for name in self._distributions}
+
+    def _sampled(
+        self, inner: BaseSampler, study: optuna.Study, trial: FrozenTrial, space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return what a sampler gives for the genes that it sees together."""
+        if isinstance(inner, BaseGASampler):
+            self._choose_parents(study, inner.get_trial_generation(study, trial))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Clip non-finite values")  # that is what stands for what was not measured
+            return dict(inner.sample_relative(study, trial, space))
+
+    def _choose_parents(self, study: optuna.Study, generation: int) -> None:
+        """Let a genetic algorithm choose the parents of every generation from a seed of that generation.
+
+        It keeps them beside the study, where a process that comes new does not find them: it must choose the same.
+        """
+        for each in range(self._generation + 1, generation + 1):
+            chooser = self._make(derive_seed(self._seed, each, "parents"))
+            if isinstance(chooser, BaseGASampler):
+                chooser.get_parent_population(study, each)
+        self._generation = max(self._generation, generation)

@@ -15,7 +15,7 @@ from nas.space import Gene, GeneValue, Genotype
 
 MUTATED_ATTEMPTS = 60
 RANDOM_ATTEMPTS = 60
-MOST_ENUMERATED = 5_000
+MOST_ENUMERATED = 100_000
 """A space with at most this many genotypes is looked through before it is said to hold no new member."""
 
 
@@ -70,7 +70,8 @@ def _enumerated(members: Members, seen: Set[str], rng: random.Random) -> dict[st
     found: set[str] = set()
     values = [rng.sample(gene.values, len(gene.values)) for gene in members.genes]
     for row in product(*values):
-        member = members.fit({gene.name: value for gene, value in zip(members.genes, row, strict=True)})
+        genotype = {gene.name: value for gene, value in zip(members.genes, row, strict=True)}
+        member = members.fit(genotype) if members.load(genotype) <= 1 else None  # what is over them is shrunk to others
         if member is None:
             continue
         key = members.key(member)
