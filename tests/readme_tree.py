@@ -12,6 +12,7 @@ OTHERS = {
     "CLI.md": "every command and option, generated from the commands",
     "docs/DECISIONS.md": "what was decided, why, and what did not help",
     "docs/interference.md": "the metrics of interference, the NoDepth study, and what predicts what",
+    "docs/problems.md": "searching what is none of our networks: choices, a cost and an evaluator of your own",
     "results/README.md": "what runs write",
     "tests/": "one folder for each part; `test_house.py` holds the rules of the house",
     ".ci/run": "what CI runs",
