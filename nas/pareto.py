@@ -36,6 +36,9 @@ DIRECTIONS: dict[str, Direction] = {
 PREFIXES: dict[str, Direction] = {"max": "maximize", "min": "minimize"}
 """What is measured by a problem of its own says its direction: `max:accuracy`, `min:latency_ms`."""
 
+BEST = -1e300
+"""No loss is below it: moocore 0.3 takes minus infinity, and what is close to it, for its own mark and crashes."""
+
 DEFAULT_OBJECTIVES = ("val_accuracy", "params", "interference")
 
 
@@ -66,14 +69,12 @@ def _objective(text: str) -> Objective:
 
 def losses(points: Sequence[Mapping[str, float]], wanted: Sequence[Objective]) -> NDArray[np.float64]:
     """Return an array (points, objectives) to be minimised; what was not measured counts as worst (inf)."""
-    rows = [[_loss(point.get(objective.name), objective) for objective in wanted] for point in points]
-    return np.array(rows, dtype=float).reshape(len(points), len(wanted))
-
-
-def _loss(value: float | None, objective: Objective) -> float:
-    if value is None or math.isnan(value):
-        return math.inf
-    return -value if objective.direction == "maximize" else value
+    found: NDArray[np.float64] = np.empty((len(points), len(wanted)))
+    for column, objective in zip(found.T, wanted, strict=True):
+        column[:] = [point.get(objective.name, math.nan) for point in points]
+        column *= -1.0 if objective.direction == "maximize" else 1.0
+    found[np.isnan(found)] = math.inf
+    return np.maximum(found, BEST)
 
 
 def front(points: Sequence[Mapping[str, float]], wanted: Sequence[Objective]) -> list[int]:

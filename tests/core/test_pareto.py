@@ -48,6 +48,14 @@ def test_the_front_is_what_no_point_dominates(number: int, points: list[dict[str
     assert front(points, objectives(names)) == _front(_losses(points, names))
 
 
+def test_what_is_infinitely_good_is_on_the_front() -> None:
+    """In a process of its own such points of three objectives would have ended it."""
+    points = [dict(zip(NAMES, row, strict=True)) for row in ((math.inf, 0.0, 1.0), (0.0, -math.inf, 1.0), (0, 1, 1))]
+    assert front(points, objectives(NAMES)) == [0, 1]
+    assert layers(points, objectives(NAMES)) == [0, 0, 1]
+    assert hypervolume(points, objectives(NAMES), REFERENCE) > 1e300
+
+
 @counts
 @given(_points())
 def test_layers_are_the_fronts_of_what_is_left(number: int, points: list[dict[str, float]]) -> None:

@@ -18,6 +18,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.members import Members
+from nas.pareto import BEST
 from nas.search.samplers.fresh import SeenKeys, new_member
 from nas.search.samplers.space import distributions
 from nas.space import GeneValue, Genotype
@@ -118,5 +119,5 @@ class RuleSampler(BaseSampler):
         if trial.state == TrialState.PRUNED:
             return Told(trial.number, genotype, (np.inf,) * len(directions), is_complete=False)
         signs = [-1 if direction == StudyDirection.MAXIMIZE else 1 for direction in directions]
-        losses = tuple(sign * value for sign, value in zip(signs, trial.values, strict=True))
+        losses = tuple(max(BEST, sign * value) for sign, value in zip(signs, trial.values, strict=True))
         return Told(trial.number, genotype, losses, is_complete=True)
