@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
 from contextlib import suppress
 from copy import copy
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseGASampler, BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.members import Members
@@ -45,6 +46,7 @@ class FeasibleSampler(BaseSampler):
         self._distributions = distributions(members.genes)
         self._seen, self._avoid = SeenKeys(members), avoid
         self._inner: BaseSampler | None = None
+        self._generation = 0
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return all genes: a proposal is repaired as a whole."""
