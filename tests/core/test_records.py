@@ -81,10 +81,12 @@ def test_a_metric_that_is_not_finite_is_refused(value: float) -> None:
         Epoch(train_loss=value, seconds=1)
 
 
-def test_a_measurement_without_accuracy_has_diverged() -> None:
-    with pytest.raises(ValidationError, match="must hold val_accuracy"):
-        Measurement(fidelity=LOW, seed=0, epochs=(), metrics={}, train_seconds=1)
-    assert diverged().metrics == {}
+def test_what_a_training_must_have_measured_depends_on_the_study() -> None:
+    networks = config(objectives=("val_accuracy", "params", "interference"))
+    assert networks.measured(record()) == ("val_accuracy",)
+    problem = config(kind="problem", objectives=("max:score", "min:size"))
+    assert problem.measured(record().model_copy(update={"costs": {"size": 1.0}})) == ("score",)
+    assert problem.measured(record()) == ("score", "size")
 
 
 def test_records_are_frozen_and_hashed_by_content() -> None:

@@ -84,7 +84,7 @@ class FakeEvaluator:
         if isinstance(fault, BaseException):
             raise fault
         if fault is not None:
-            return fault
+            return fault.model_copy(update={"fidelity": fidelity, "seed": seed})
         on_epoch(Progress(1, fidelity.epochs, Epoch(train_loss=1, seconds=1), images_per_second=100))
         return fake_measurement(candidate, fidelity, seed)
 

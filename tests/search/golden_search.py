@@ -10,11 +10,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from nas.search.loop import run
-from nas.search.proposals import SAMPLERS
 from nas.search.storage import open_storage, sqlite_url
 from nas.search.study import Study
 from tests.core.examples import config
 from tests.search.fakes import FakeEvaluator, accept_all
+
+GOLDEN = ("cap", "evolution", "local", "random", "tpe")
+"""The samplers that it is kept of: what the others propose hangs on the last digits of somebody's solver."""
 
 
 def golden_file(sampler: str) -> Path:
@@ -40,7 +42,7 @@ def golden_front(sampler: str, folder: Path) -> list[dict[str, object]]:
 
 
 if __name__ == "__main__":
-    for name in SAMPLERS:
+    for name in GOLDEN:
         with TemporaryDirectory() as scratch:
             golden_file(name).write_text(
                 json.dumps(golden_front(name, Path(scratch)), indent=2) + "\n", encoding="utf-8"

@@ -19,9 +19,9 @@ from nas.training.loop import Progress
 from tests.core.examples import HIGH, LOW, diverged, measurement
 from tests.search.conftest import MakeStudy
 from tests.search.fakes import TINY_SPACE, FakeEvaluator, accept_all
-from tests.search.golden_search import golden_file, golden_front
+from tests.search.golden_search import GOLDEN, golden_file, golden_front
 
-SAMPLERS = ("tpe", "random")
+SAMPLERS = ("cap", "tpe", "random")
 
 
 def again(study: Study) -> Study:
@@ -91,7 +91,7 @@ def test_over_cap_candidate_is_not_evaluated(make_study: MakeStudy, sampler: str
     study, evaluator = make_study(16, sampler=sampler), FakeEvaluator()
     run(study, evaluator, accept_all)
     for record in study.records():
-        assert genotype_cost(study.space, record.genotype) == record.cost
+        assert genotype_cost(study.config.space, record.genotype) == record.cost
         assert record.cost.params <= study.config.budget.params
 
 
@@ -153,6 +153,33 @@ def test_nan_accuracy_is_a_failure_and_never_in_the_front(make_study: MakeStudy)
     assert 1 not in [record.number for record in study.view().front]
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"metrics": {"interference": 0.5}}, "the evaluator gave no 'val_accuracy'; it gave interference"),
+        ({"metrics": {}}, "the evaluator gave no 'val_accuracy'; it gave nothing"),
+        ({"seed": 7}, "the evaluator gave a measurement of another fidelity or seed than it was asked for"),
+        ({"fidelity": HIGH}, "the evaluator gave a measurement of another fidelity or seed than it was asked for"),
+    ],
+)
+def test_a_measurement_that_cannot_stand_for_its_job_is_a_fault(
+    make_study: MakeStudy, changes: dict[str, object], said: str
+) -> None:
+    def evaluate(candidate: Candidate, fidelity: Fidelity, seed: int, _: Callable[[Progress], None]) -> Measurement:
+        made = measurement(0.5, fidelity, seed=seed)
+        return made.model_copy(update=changes) if candidate.number == 1 else made
+
+    study = make_study(3, fidelities=(LOW,))
+    run(study, evaluate, accept_all)
+    assert [record.error for record in study.records()] == ["", f"InputError: {said}", ""]
+
+
+def test_a_training_that_came_to_no_end_need_not_have_measured_anything(make_study: MakeStudy) -> None:
+    study = make_study(2, fidelities=(LOW,))
+    run(study, FakeEvaluator({1: diverged()}), accept_all)
+    assert statuses(study) == [Status.EVALUATED, Status.DIVERGED]
+
+
 def test_a_divergence_is_recorded_not_repeated_and_not_promoted(make_study: MakeStudy) -> None:
     study, evaluator = make_study(6), FakeEvaluator({3: diverged()})
     run(study, evaluator, accept_all)
@@ -166,7 +193,7 @@ def test_a_small_space_ends_the_search_early_with_the_reason(make_study: MakeStu
     run(study, FakeEvaluator(), accept_all, events.append)
     reasons = [event.reason for event in events if isinstance(event, Exhausted)]
     assert len(reasons) == 1
-    assert "no new network within the caps" in reasons[0]
+    assert reasons[0] == "space 'tiny': all 4 members within the caps were seen"
     assert len(study.records()) == study.n_trials == 4
     assert Status.RUNNING not in statuses(study)
 
@@ -243,6 +270,6 @@ def test_a_result_that_cannot_be_written_whole_is_not_written(
     assert statuses(study) == [Status.STOPPED_EARLY]
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", GOLDEN)
 def test_the_golden_search_finds_its_front(sampler: str, tmp_path: Path) -> None:
     assert golden_front(sampler, tmp_path) == json.loads(golden_file(sampler).read_text(encoding="utf-8"))
