@@ -13,8 +13,8 @@ import plotly.graph_objects as go
 from plotly.io.json import to_json_plotly
 from plotly.offline import get_plotlyjs
 
-from nas.report.candidates import fidelity_words
-from nas.report.front_page import cap_words, objective_words, untemplated
+from nas.report.candidates import rung_words
+from nas.report.front_page import cap_words, objective_words, problem_caps, untemplated
 from nas.report.page_html import escaped, policy, write_page
 from nas.report.page_parts import STYLE
 from nas.report.quantities import plural, quantity
@@ -48,9 +48,9 @@ dark.addEventListener("change", draw);
 narrow.addEventListener("change", draw);
 """
 
-COUNTS = "Only the first training of each network counts, so that further seeds of finalists favour nobody."
+COUNTS = "Only the first training of each candidate counts, so that further seeds of finalists favour nobody."
 BOX = (
-    "Hypervolume is a share of one box around the networks of all samplers: from the best values to a tenth beyond "
+    "Hypervolume is a share of one box around the candidates of all samplers: from the best values to a tenth beyond "
     "the worst, costs as logarithms."
 )
 CHANCE = "One study for each sampler: from other seeds the order may be another."
@@ -114,13 +114,13 @@ def _header(studies: Studies, found: SideBySide) -> str:
     view = studies[0][1]
     facts = {
         "space": view.config.space_name,
-        "data": view.config.data,
-        "cap": cap_words(view.budget),
+        "data": "" if view.is_of_problem else view.config.data,
+        "cap": problem_caps(view) if view.is_of_problem else cap_words(view.budget),
         "objectives": objective_words(found.wanted),
         "seed": str(view.config.seed),
     }
     if found.fidelity:
-        facts["compared at"] = fidelity_words(found.fidelity)
+        facts["compared at"] = rung_words(found.fidelity, view)
     shown = {term: words for term, words in facts.items() if words}
     items = "\n".join(f"<div><dt>{term}</dt><dd>{escaped(words)}</dd></div>" for term, words in shown.items())
     return f"<header>\n<h1>{escaped(view.config.name)}: samplers side by side</h1>\n<dl>\n{items}\n</dl>\n</header>"
