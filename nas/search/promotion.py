@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from nas import pareto
 from nas.budget import Cost
 from nas.records import StudyConfig
+from nas.search.layers import layers
 from nas.trust.composite import NAME as COMPOSITE
 from nas.trust.composite import Composite
 from nas.trust.earned import cap, earned
@@ -97,14 +98,14 @@ def _members_with_room(standing: Standing, rung: int) -> list[Measured]:
     below, reduction = standing.rungs[rung - 1], standing.config.reduction
     largest, promoted = cap(standing.config, below), standing.promoted(rung)
     bins: dict[int, list[Measured]] = defaultdict(list)
+    taken: dict[int, int] = defaultdict(int)
     for each in below:
-        bins[size_bin(each.params, largest)].append(each)
+        place = size_bin(each.params, largest)
+        bins[place].append(each)
+        taken[place] += each.number in promoted
     seats = -(-len(below) // reduction) if len(below) >= reduction else 0
-    owed = {
-        each: len(members) / reduction - sum(member.number in promoted for member in members)
-        for each, members in sorted(bins.items())
-    }
-    is_full = sum(each.number in promoted for each in below) >= seats
+    owed = {place: len(members) / reduction - taken[place] for place, members in sorted(bins.items())}
+    is_full = sum(taken.values()) >= seats
     best = max(owed, key=lambda each: owed[each], default=None)
     return bins[best] if best is not None and (owed[best] >= 1 or (owed[best] > 0 and not is_full)) else []
 
@@ -169,22 +170,3 @@ def _losses(
 def _epsilon(objective: pareto.Objective, noise: Mapping[str, float]) -> float:
     """Return up to which difference networks are tied: none in costs, nor in the composite, whose unit is its own."""
     return 0.0 if objective.name in {*Cost.model_fields, COMPOSITE} else noise.get(objective.name, 0.0)
-
-
-def layers(losses: Array, epsilons: Array) -> list[int]:
-    """Return the non-dominated layer of each row of `losses` (N, K): 0 for those that none dominates, and so on.
-
-    A row dominates another if it is nowhere larger and somewhere smaller by more than the epsilon (K,) of the column.
-    """
-    no_worse = np.ones((len(losses), len(losses)), dtype=bool)
-    better = np.zeros_like(no_worse)
-    for column, epsilon in zip(losses.T, epsilons, strict=True):
-        no_worse &= column[:, None] <= column
-        better |= (column + epsilon)[:, None] < column
-    dominates = no_worse & better
-    dominators, layer, depth = dominates.sum(axis=0), np.full(len(losses), -1), 0
-    while (front := (dominators == 0) & (layer < 0)).any():  # ends: dominance is a strict order
-        layer[front] = depth
-        dominators -= dominates[front].sum(axis=0)
-        depth += 1
-    return [int(each) for each in layer]
