@@ -75,6 +75,14 @@ class Budget(Value):
             if cap is not None and getattr(cost, name) > cap
         ]
 
+    def holds(self, cost: Cost) -> bool:
+        """Return whether `cost` fits: the same as no violations, and quicker."""
+        return (
+            (self.params is None or cost.params <= self.params)
+            and (self.macs is None or cost.macs <= self.macs)
+            and (self.peak_activation_bytes is None or cost.peak_activation_bytes <= self.peak_activation_bytes)
+        )
+
     def excess(self, cost: Cost) -> float:
         """Return the largest ratio of cost to cap; at most 1 when the cost fits, 0 without caps."""
         caps = ((getattr(cost, name), getattr(self, name)) for name in type(self).model_fields)

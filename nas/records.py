@@ -6,22 +6,24 @@ change later without running anything again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from statistics import fmean
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 
 from nas.architecture import Architecture
 from nas.budget import Budget, Cost
 from nas.errors import InputError
+from nas.late import Late
+from nas.outline import outline
 from nas.pareto import Objective, objectives
 from nas.space import GeneValue, SearchSpace, Target
 from nas.space_file import parse_space
-from nas.value import FrozenMap, Value, canonical_json, digest
+from nas.value import FrozenMap, Value, canonical_json, digest, explain
 
 SCHEMA_VERSION = 1
 """Of the JSON in a study's database; a database with a larger one was written by a newer version."""
@@ -33,6 +35,20 @@ class Fidelity(Value):
     epochs: int = Field(ge=1)
     train_fraction: float = Field(default=1.0, gt=0, le=1)
     resolution: int = Field(ge=1, description="side of the training images, pixels")
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by content, quicker than pydantic: whoever reads a large study does little else."""
+        return isinstance(other, Fidelity) and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        """Return the hash of the content."""
+        return hash((self.epochs, self.train_fraction, self.resolution))
+
+
+@lru_cache(maxsize=1024)
+def _one(fidelity: Fidelity) -> Fidelity:
+    """Return the same object for equal fidelities: most comparisons of them are then of one with itself."""
+    return fidelity
 
 
 class Suppression(Value):
@@ -182,22 +198,35 @@ class Epoch(Value):
     val_accuracy: float | None = Field(default=None, ge=0, le=1)
 
 
-class Measurement(Value):
-    """One training at one fidelity, and what was measured of it. One that came to no end has no metrics.
+class _Training(Late):
+    """A measurement without its epochs, which are most of its text and are seldom looked at."""
 
-    `epochs` are all since the first weights. Where a training went on from the checkpoint of a lower rung,
-    `continued_from` of them were done there, and `train_seconds` counts the rest alone.
-    """
-
-    fidelity: Fidelity
+    fidelity: Annotated[Fidelity, AfterValidator(_one)]
     seed: int
-    epochs: tuple[Epoch, ...] = ()
     metrics: FrozenMap[float]
     train_seconds: float = Field(default=0.0, ge=0)
     images_per_second: float = Field(default=0.0, ge=0)
     diverged: bool = False
     stopped: Literal["memory", "time"] | None = Field(default=None, description="the limit that the training ran into")
     continued_from: int = Field(default=0, ge=0)
+
+
+class Measurement(_Training):
+    """One training at one fidelity, and what was measured of it. One that came to no end has no metrics.
+
+    `epochs` are all since the first weights. Where a training went on from the checkpoint of a lower rung,
+    `continued_from` of them were done there, and `train_seconds` counts the rest alone.
+    """
+
+    epochs: tuple[Epoch, ...] = ()
+
+    @classmethod
+    def of(cls, text: str, rest: Callable[[], Measurement]) -> Self:
+        """Return the measurement that is the JSON `text`; its epochs are those of `rest`, when they are asked for.
+
+        ValidationError where anything else cannot be read.
+        """
+        return cls.late(rest, **_Training.model_validate_json(text, extra="ignore").__dict__)
 
     @property
     def is_complete(self) -> bool:
@@ -233,7 +262,7 @@ class Assignment(Value):
         return ", ".join(f"{name} {value}" for name, value in self.choices.items())
 
 
-class Candidate(Value):
+class Candidate(Late):
     """An architecture under consideration, with its number in the study and its cost on the target.
 
     One of a problem has an assignment instead, and `costs` of the problem's own.
@@ -253,11 +282,14 @@ class Candidate(Value):
         return self.architecture
 
     @property
+    def is_network(self) -> bool:
+        """Whether it is a network, and not choices of a problem."""
+        return isinstance(self.architecture, Architecture)
+
+    @property
     def known(self) -> dict[str, float]:
         """What is known of it without evaluating it: its costs."""
-        if isinstance(self.architecture, Assignment):
-            return dict(self.costs)
-        return {name: float(value) for name, value in self.cost.model_dump().items()}
+        return {name: float(value) for name, value in self.cost} if self.is_network else dict(self.costs)
 
 
 class TrialRecord(Candidate):
@@ -267,10 +299,42 @@ class TrialRecord(Candidate):
     error: str = ""
     waiting: bool = Field(default=False, description="whether it was enqueued and no worker has begun it")
 
+    @classmethod
+    def of(
+        cls,
+        text: str,
+        number: int,
+        measurements: tuple[Measurement, ...] = (),
+        *,
+        error: str = "",
+        waiting: bool = False,
+    ) -> Self:
+        """Return the record of this number, of the candidate that is the JSON `text`, with what was measured of it.
+
+        Genotype and architecture are read when they are asked for: of ten thousand records a front shows ten.
+        ValidationError where the cost cannot be read; what is wrong with the rest is an InputError later.
+        """
+        cost, costs, depth = outline(text)
+        found = {"measurements": measurements, "error": error, "waiting": waiting}
+        record = cls.late(partial(_candidate, text, number), number=number, cost=cost, costs=costs, **found)
+        record.__dict__["depth"] = depth  # what the cached property would find
+        return record
+
     @property
     def candidate(self) -> Candidate:
         """The record without its measurements."""
         return Candidate.model_construct(**{name: getattr(self, name) for name in Candidate.model_fields})
+
+    @cached_property
+    def depth(self) -> int:
+        """The number of blocks; 0 of what is no network."""
+        found = self.architecture
+        return sum(len(stage.blocks) for stage in found.stages) if isinstance(found, Architecture) else 0
+
+    @property
+    def is_network(self) -> bool:
+        """Whether it is a network, and not choices of a problem."""
+        return self.depth > 0
 
     @property
     def arch_id(self) -> str:
@@ -310,6 +374,13 @@ class TrialRecord(Candidate):
             return Status.WAITING if self.waiting else Status.RUNNING
         reached = [measurement.fidelity for measurement in self.measurements]
         return Status.EVALUATED if fidelities[-1] in reached else Status.STOPPED_EARLY
+
+
+def _candidate(text: str, number: int) -> Candidate:
+    try:
+        return Candidate.model_validate_json(text)
+    except ValidationError as fault:
+        raise InputError(f"trial {number}: its candidate cannot be read: {explain(fault)}") from None
 
 
 class ReferenceRecord(TrialRecord):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, Mapping
 from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
@@ -32,7 +32,7 @@ class FrozenMap(Mapping[str, T]):
 
     def __init__(self, items: Mapping[str, T]) -> None:
         """Copy the items."""
-        self._items = dict(items)
+        self._items: dict[str, T] = dict(items.items())
 
     def __getitem__(self, key: str) -> T:
         """Return the value of `key`."""
@@ -46,6 +46,14 @@ class FrozenMap(Mapping[str, T]):
         """Return the number of keys."""
         return len(self._items)
 
+    def __contains__(self, key: object) -> bool:
+        """Return whether there is a value of `key`."""
+        return key in self._items
+
+    def items(self) -> ItemsView[str, T]:
+        """Return the keys with their values; faster than what `Mapping` would do."""
+        return self._items.items()
+
     def __hash__(self) -> int:
         """Return the hash of the content."""
         return hash(frozenset(self._items.items()))
@@ -58,12 +66,13 @@ class FrozenMap(Mapping[str, T]):
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Validate as a dict of the declared value type, keep frozen, write as a dict."""
         value_type: Any = getattr(source, "__args__", (Any,))[0]
+        items = core_schema.dict_schema(core_schema.str_schema(), handler.generate_schema(value_type))
+        from_python = core_schema.no_info_before_validator_function(
+            lambda given: dict(given) if isinstance(given, Mapping) else given, items
+        )
         return core_schema.no_info_after_validator_function(
             cls,
-            core_schema.no_info_before_validator_function(
-                lambda given: dict(given) if isinstance(given, Mapping) else given,
-                core_schema.dict_schema(core_schema.str_schema(), handler.generate_schema(value_type)),
-            ),
+            core_schema.json_or_python_schema(items, from_python),
             serialization=core_schema.plain_serializer_function_ser_schema(dict),
         )
 
@@ -75,6 +84,11 @@ def canonical_json(value: Value) -> str:
     """
     content = value.model_dump(mode="json", exclude_defaults=True)
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def compact_json(value: Value) -> str:
+    """Return a short JSON text that gives `value` back: as `canonical_json`, without what is at its default."""
+    return value.model_dump_json(exclude_defaults=True)
 
 
 def digest(text: str, length: int = 12) -> str:
@@ -90,7 +104,7 @@ def derive_seed(*parts: int | str) -> int:
 def explain(error: ValidationError) -> str:
     """Return the first fault of a pydantic error as ``field: rule, got value``."""
     first: Any = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
+    place = ".".join(str(part) for part in first["loc"] if "[" not in str(part))  # that would be a validator of ours
     rule = first["msg"].removeprefix("Value error, ")
     rule = rule[:1].lower() + rule[1:]
     given = "" if first["type"] in {"missing", "value_error"} else f", got {first['input']!r}"

@@ -7,7 +7,7 @@ study, and an interference metric that has earned no weight there is shown and d
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -70,10 +70,10 @@ class StudyView:
             for each in self.verdicts
             if each.metric in shown
         ]
-        composite = self.composites.get(self.compared_fidelity) if self.compared_fidelity else None
-        if COMPOSITE in shown and composite is not None:
-            lines.append(f"{COMPOSITE} shown: {composite.words}")
+        if COMPOSITE in shown and self.compared_fidelity:
+            lines.append(f"{COMPOSITE} shown: {self.composite(self.compared_fidelity).words}")
         return tuple(lines)
+
     @property
     def is_of_problem(self) -> bool:
         """Whether the candidates are no networks, but what somebody's own problem makes of them."""
@@ -93,7 +93,6 @@ class StudyView:
         """What a problem is shown by: its objectives, then its other costs."""
         return tuple(dict.fromkeys((*(objective.name for objective in self.objectives), *self.config.costs)))
 
-
     @cached_property
     def rungs(self) -> tuple[Fidelity, ...]:
         """The part of the ladder that is in use; whoever has reached its end is evaluated."""
@@ -105,10 +104,9 @@ class StudyView:
 
     def fidelity_of(self, record: TrialRecord) -> Fidelity | None:
         """Return the fidelity that a record is shown at: the compared one, else the highest that its trial reached."""
-        reached = {each.fidelity for each in record.measurements if each.is_complete}
-        if self.compared_fidelity in reached:
+        if self.compared_fidelity in [each.fidelity for each in record.measurements if each.is_complete]:
             return self.compared_fidelity
-        own = {each.fidelity for each in record.own if each.is_complete}
+        own = [each.fidelity for each in record.own if each.is_complete]
         return next((rung for rung in reversed(self.config.fidelities) if rung in own), record.best_fidelity)
 
     def seeds(self, record: TrialRecord) -> tuple[int, ...]:
@@ -123,19 +121,21 @@ class StudyView:
         fidelity = self.fidelity_of(record)
         return [each for each in record.measurements if each.fidelity == fidelity and each.is_complete]
 
+    def composite(self, fidelity: Fidelity) -> Composite:
+        """Return the composite `interference`, fitted once on all records that were measured at a fidelity."""
+        if fidelity not in self._composites:
+            self._composites[fidelity] = Composite.fitted(all_measured_at(self.records, fidelity))
+        return self._composites[fidelity]
+
     @cached_property
-    def composites(self) -> dict[Fidelity, Composite]:
-        """The composite `interference`, fitted at each fidelity on all records that were measured there."""
-        reached = dict.fromkeys(self.fidelity_of(record) for record in self.records)
-        return {each: Composite.fitted(all_measured_at(self.records, each)) for each in reached if each is not None}
+    def _composites(self) -> dict[Fidelity, Composite]:
+        return {}
 
     def metrics(self, record: TrialRecord) -> dict[str, float]:
         """Return cost and the means over seeds at `fidelity_of`, `interference` refitted where that could be done."""
         fidelity = self.fidelity_of(record)
-        found, composite = measured_at(record, fidelity), self.composites.get(fidelity) if fidelity else None
-        if found is None:
-            return record.metrics
-        return composite.metrics(found) if composite else dict(found.metrics)
+        found = measured_at(record, fidelity)
+        return record.metrics if found is None or fidelity is None else self.composite(fidelity).metrics(found)
 
     @cached_property
     def counts(self) -> Counter[Status]:
@@ -149,7 +149,7 @@ class StudyView:
 
     def _is_eligible(self, record: TrialRecord) -> bool:
         sound = self.status(record) in {Status.EVALUATED, Status.STOPPED_EARLY}
-        return sound and not self.budget.violations(record.cost)
+        return sound and self.budget.holds(record.cost)
 
     @cached_property
     def compared_fidelity(self) -> Fidelity | None:
@@ -158,7 +158,7 @@ class StudyView:
         return next((rung for rung in reversed(self.config.fidelities) if rung in reached), None)
 
     def _was_compared(self, record: TrialRecord) -> bool:
-        return self.compared_fidelity is not None and self.fidelity_of(record) == self.compared_fidelity
+        return self.compared_fidelity in [each.fidelity for each in record.measurements if each.is_complete]
 
     @cached_property
     def compared(self) -> tuple[TrialRecord, ...]:

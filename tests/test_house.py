@@ -18,7 +18,7 @@ from tests import readme_tree
 
 ROOT = Path(nas.__file__).parent
 ORDER = [
-    *("errors", "value", "layers", "attention", "blocks", "architecture", "budget"),
+    *("errors", "value", "late", "layers", "attention", "blocks", "architecture", "budget", "outline"),
     *("space", "space_size", "space_faults", "space_match", "space_file"),
     *(
         "references",
@@ -30,6 +30,7 @@ ORDER = [
         "records",
         "effort",
         "members",
+        "choices",
         "problem",
         "surrogate",
         "trust",

@@ -64,7 +64,7 @@ class Books:
 
     def finish(self, job: Job, measurement: Measurement, values: Sequence[float]) -> None:
         """Write the measurement of a job; one that came to no end is PRUNED for Optuna: samplers learn from it."""
-        made = {MEASUREMENT: measurement.model_dump_json()}
+        made = {MEASUREMENT: compact_json(measurement)}
         if measurement.is_complete:
             ledger.end(self._storage, job.trial_id, TrialState.COMPLETE, made, values)
         else:

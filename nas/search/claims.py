@@ -20,7 +20,7 @@ from nas.search.proposals import stored_values
 from nas.search.proposer import Proposer
 from nas.space import Genotype
 from nas.trust import gate
-from nas.value import derive_seed
+from nas.value import compact_json, derive_seed
 
 
 class Claims:
@@ -74,7 +74,7 @@ class Claims:
             if record.cost == candidate.cost and record.arch_id == candidate.architecture.arch_id:
                 raise DuplicateError(f"study {self._config.name!r}: trial {record.number} has this network already")
         _show(candidate, accept)
-        attributes = {CANDIDATE: candidate.model_dump_json(), ENQUEUED: candidate.number}
+        attributes = {CANDIDATE: compact_json(candidate), ENQUEUED: candidate.number}
         self._candidates.enqueue(attributes, candidate.genotype, self._proposer.distributions)
         return candidate
 
@@ -84,7 +84,8 @@ class Claims:
 
     def _adopt(self) -> Job | None:
         """Take over a trial whose process is gone: same number, same seed, same result."""
-        for books, trials in ((self._rungs, self._history.promotions), (self._candidates, self._history.candidates)):
+        candidates, again = self._history.running
+        for books, trials in ((self._rungs, again), (self._candidates, candidates)):
             for trial in lost(trials)[:1]:
                 books.take_over(trial)
                 return self._job_of(trial)
@@ -112,8 +113,7 @@ class Claims:
     @property
     def _replicated(self) -> set[int]:
         """Candidates that need no replicate; for those that were taken over their own study has seen to it."""
-        done = (each.promotes[0] for each in self._history.promotions if each.kind == "replicate" and each.counts)
-        return {*done, *self._history.taken}
+        return {*(number for number, _ in self._history.claimed("replicate")), *self._history.taken}
 
     def _propose(self, standing: Standing, accept: Callable[[Architecture], object], n_trials: int) -> Job | None:
         if len(self._history.records) >= n_trials:
@@ -124,14 +124,14 @@ class Claims:
 
     def _begin(self, candidate: Candidate, attributes: Mapping[str, object]) -> Job:
         """Claim a new trial of a candidate."""
-        given = {CANDIDATE: candidate.model_dump_json(), **attributes}
+        given = {CANDIDATE: compact_json(candidate), **attributes}
         place = self._candidates.start(given, candidate.genotype, self._proposer.distributions)
         return self._job("candidate", candidate, 0, *place)
 
     def _train_again(self, kind: Kind, number: int, rung: int) -> Job:
         """Claim a promotion or a replicate. It repeats no parameters: samplers read those of the candidate."""
         candidate = self._history.record(number).candidate
-        attributes: dict[str, object] = {CANDIDATE: candidate.model_dump_json(), PROMOTES: (number, rung)}
+        attributes: dict[str, object] = {CANDIDATE: compact_json(candidate), PROMOTES: (number, rung)}
         if kind == "replicate":
             attributes[SEED] = self._seed(kind, number)
         return self._job(kind, candidate, rung, *self._rungs.start(attributes))
@@ -151,13 +151,12 @@ class Claims:
 
     def _standing(self) -> Standing:
         history, fidelities = self._history, self._config.fidelities
-        claimed = (each for each in history.promotions if each.kind == "promotion" and each.counts)
         names = ACCURACY_LIKE | {objective.name for objective in self._objectives}
         return Standing(
             self._config,
             rungs=[history.own(fidelity) for fidelity in fidelities],
             above=[history.all(fidelity) for fidelity in fidelities],
-            claimed=frozenset(each.promotes for each in claimed),
+            claimed=history.claimed("promotion"),
             deciding=self._deciding(),
             noise={name: history.noise(name) for name in names},
         )

@@ -24,7 +24,7 @@ from nas.search.ledger import CANDIDATE, RUNG, SEED, Ledger, StoredTrial
 from nas.search.lock import exclusive
 from nas.search.loop import Event, work
 from nas.search.study import Study
-from nas.value import derive_seed
+from nas.value import compact_json, derive_seed
 
 Key = tuple[tuple[str, str], int]
 """Which training: of which reference, from which seed."""
@@ -123,7 +123,7 @@ class Comparison:
 
     def _start(self, reference: ReferenceRecord, seed: int) -> Job:
         config = self._study.config
-        place = self._books.start({CANDIDATE: reference.model_dump_json(), SEED: seed, RUNG: self._rung})
+        place = self._books.start({CANDIDATE: compact_json(reference), SEED: seed, RUNG: self._rung})
         train_seed = derive_seed(config.seed, reference.name, seed, "train")
         return Job(reference, self._rung, config.fidelities[self._rung], train_seed, *place)
 

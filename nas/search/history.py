@@ -5,14 +5,23 @@ Only what changed since the last look is put together again: a claim costs as mu
 
 from __future__ import annotations
 
+import gc
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain, compress, repeat
+from operator import is_not
+from typing import TypeVar
+
+from optuna.trial import TrialState
 
 from nas.records import Fidelity, Measurement, StudyConfig, TrialRecord
-from nas.search.ledger import ENQUEUED, FROM, Ledger, StoredTrial
+from nas.search.ledger import ENQUEUED, FROM, Kind, Ledger, StoredTrial
 from nas.trust.ladder import noise
 from nas.trust.measured import Measured, measured_at
 from nas.value import derive_seed
+
+T = TypeVar("T")
 
 
 class History:
@@ -29,9 +38,13 @@ class History:
         self.taken: dict[int, str] = {}
         self._promoted: dict[int, dict[int, StoredTrial]] = defaultdict(dict)
         self._repeated: dict[int, dict[int, StoredTrial]] = defaultdict(dict)
+        self._running: dict[int, StoredTrial] = {}
+        self._running_again: dict[int, StoredTrial] = {}
+        self._claimed: dict[Kind, dict[int, tuple[int, int]]] = defaultdict(dict)
         self._records: dict[int, TrialRecord] = {}
         self._enqueued: dict[int, StoredTrial] = {}
         self._further: set[int] = set()
+        self._failed: set[int] = set()
         self._own = {fidelity: _Column() for fidelity in config.fidelities}
         self._all = {fidelity: _Column() for fidelity in config.fidelities}
         self._noise: dict[str, float] = {}
@@ -39,11 +52,20 @@ class History:
 
     def follow(self) -> None:
         """Read what other workers, and this one, have written since the last time."""
+        with _uncollected():
+            self._follow()
+
+    def _follow(self) -> None:
         candidates, promotions, repeats = self._ledger.read()
-        touched = {trial.number for trial in new(self.candidates, candidates)}
+        touched = set()
+        for trial in new(self.candidates, candidates):
+            touched.add(trial.number)
+            _keep(self._running, trial.trial_id, trial if trial.is_running else None)
         for trial in new(self.promotions, promotions):
             touched.add(trial.promotes[0])
             self._promoted[trial.promotes[0]][trial.number] = trial
+            _keep(self._running_again, trial.trial_id, trial if trial.is_running else None)
+            _keep(self._claimed[trial.kind], trial.trial_id, trial.promotes if trial.counts else None)
         for trial in new(self.repeats, repeats):
             touched.add(trial.reference.number)
             self._repeated[trial.reference.number][trial.number] = trial
@@ -61,14 +83,24 @@ class History:
         return self._records[number]
 
     @property
-    def seen(self) -> set[str]:
-        """The ids of the architectures that candidates that count have."""
-        return {record.architecture.arch_id for record in self._records.values()}
+    def hidden(self) -> set[str]:
+        """The ids of the architectures whose trials failed, and count: samplers look at no failed trial."""
+        failed = (number for number in self._failed if number in self._records)
+        return {self._records[number].arch_id for number in failed}
 
     @property
     def is_busy(self) -> bool:
         """Whether any trial of the search is running."""
-        return any(trial.is_running for trial in (*self.candidates, *self.promotions))
+        return bool(self._running or self._running_again)
+
+    @property
+    def running(self) -> tuple[list[StoredTrial], list[StoredTrial]]:
+        """The trials that run: candidates, and promotions or replicates."""
+        return list(self._running.values()), list(self._running_again.values())
+
+    def claimed(self, kind: Kind) -> frozenset[tuple[int, int]]:
+        """Return the (candidate, rung) of the promotions, or of the replicates, that count."""
+        return frozenset(self._claimed[kind].values())
 
     @property
     def enqueued(self) -> list[StoredTrial]:
@@ -103,9 +135,11 @@ class History:
         if not trial.counts:
             self._records.pop(number, None)
             return
+        if trial.state == TrialState.FAIL:
+            self._failed.add(number)
         record = record_of(trial, self._promoted[number].values(), self._repeated[number].values())
         self._records[number] = record
-        if len(record.own) < len(record.measurements):
+        if any(each.seed != record.measurements[0].seed for each in record.measurements):
             self._further.add(number)
             self._noise.clear()
 
@@ -121,6 +155,18 @@ class History:
         return self._own, self._all
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Hold the garbage collector off: it would walk all that was read so far, again and again, to find no cycle."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 class _Column(dict[int, Measured]):
     """What was measured at one fidelity by trial number, put in order once after each change."""
 
@@ -132,15 +178,21 @@ class _Column(dict[int, Measured]):
 
     def in_order(self) -> tuple[Measured, ...]:
         if self._order is None:
-            self._order = tuple(self[number] for number in sorted(self))
+            self._order = tuple(map(self.__getitem__, sorted(self)))
         return self._order
 
 
 def new(before: Sequence[StoredTrial], now: Sequence[StoredTrial]) -> Iterator[StoredTrial]:
-    """Yield the trials that were not there, or not as they are."""
-    for i, trial in enumerate(now):
-        if i >= len(before) or before[i] is not trial:
-            yield trial
+    """Return the trials that were not there, or not as they are."""
+    return compress(now, chain(map(is_not, before, now), repeat(True)))
+
+
+def _keep(kept: dict[int, T], trial_id: int, value: T | None) -> None:
+    """Put the value of a trial at the place that it has, or take it away where it has none any more."""
+    if value is None:
+        kept.pop(trial_id, None)
+    else:
+        kept[trial_id] = value
 
 
 def own_seed(config: StudyConfig, record: TrialRecord) -> int:
@@ -161,12 +213,7 @@ def record_of(trial: StoredTrial, rungs: Collection[StoredTrial], repeats: Colle
     attempts = (trial, *promotions)
     measurements = tuple(each.measurement for each in attempts if each.measurement is not None)
     error = next((each.error for each in attempts if each.error), "")
-    return TrialRecord.model_construct(
-        **dict(trial.candidate),
-        measurements=(*measurements, *_complete(further)),
-        error=error,
-        waiting=trial.is_waiting,
-    )
+    return trial.record((*measurements, *_complete(further)), error)
 
 
 def _complete(trials: Iterable[StoredTrial]) -> Iterator[Measurement]:

@@ -8,11 +8,11 @@ stands in them: any tool that reads an Optuna study reads ours.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
-from typing import Any, Literal, cast
+from functools import cached_property, partial
+from typing import Any, Literal, TypeVar, cast
 
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages import RDBStorage
@@ -26,9 +26,15 @@ from optuna.storages._rdb.models import (
     TrialValueModel,
 )
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Table, delete, func, insert, or_, select, update
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
+from sqlalchemy import Connection, Table, and_, delete, func, insert, or_, select, update
+from typing_extensions import TypedDict
 
-from nas.records import Candidate, Measurement, ReferenceRecord
+from nas.errors import StudyError
+from nas.records import Candidate, Measurement, ReferenceRecord, TrialRecord
+from nas.space import GeneValue
+from nas.value import FrozenMap, explain
 
 CANDIDATE, MEASUREMENT, ERROR, WORKER, PROMOTES, SEED, RUNG, NOTES = (
     f"nas:{name}" for name in ("candidate", "measurement", "error", "worker", "promotes", "seed", "rung", "notes")
@@ -38,14 +44,24 @@ ENQUEUED, FROM = "nas:enqueued", "nas:from"
 candidate was given when a user put it first: another one if its first worker was lost. `FROM` is the STUDY:NUMBER that
 a trial was taken over from.
 """
+TEXTS = {CANDIDATE, MEASUREMENT}
+"""Attributes that are JSON already: stored as they are, and parsed when they are asked for."""
 
 TRIALS, PARAMS, VALUES, ATTRIBUTES, HEARTBEATS = (
     cast(Table, model.__table__)
     for model in (TrialModel, TrialParamModel, TrialValueModel, TrialUserAttributeModel, TrialHeartbeatModel)
 )
-STUDY_ATTRIBUTES = cast(Table, StudyUserAttributeModel.__table__)
+STUDIES, STUDY_ATTRIBUTES = (cast(Table, model.__table__) for model in (StudyModel, StudyUserAttributeModel))
+
+
+class _Genotype(TypedDict):
+    genotype: FrozenMap[GeneValue]
+
+
+_GENOTYPE = TypeAdapter(_Genotype)
 
 Kind = Literal["candidate", "promotion", "replicate"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -89,21 +105,39 @@ class StoredTrial:
 
     @cached_property
     def candidate(self) -> Candidate:
-        """The candidate; its number is that of its trial among the candidates."""
-        candidate = Candidate.model_validate_json(self.attributes[CANDIDATE])
+        """The candidate; its number is that of its trial among the candidates. StudyError where it cannot be read."""
+        candidate = self._read(CANDIDATE, Candidate.model_validate_json)
         number = self.promotes[0] if PROMOTES in self.attributes else self.number
         return candidate if candidate.number == number else candidate.model_copy(update={"number": number})
 
     @cached_property
+    def genotype(self) -> FrozenMap[GeneValue]:
+        """The genotype of the candidate, without the rest; StudyError where it cannot be read."""
+        return self._read(CANDIDATE, _GENOTYPE.validate_json)["genotype"]
+
+    def record(self, measurements: tuple[Measurement, ...], error: str) -> TrialRecord:
+        """Return the record of the candidate with what was measured of it; StudyError where its cost cannot be read."""
+
+        def read(text: str) -> TrialRecord:
+            return TrialRecord.of(text, self.number, measurements, error=error, waiting=self.is_waiting)
+
+        return self._read(CANDIDATE, read)
+
+    @cached_property
     def reference(self) -> ReferenceRecord:
-        """What a trial of a reference is of, without what it gave."""
-        return ReferenceRecord.model_validate_json(self.attributes[CANDIDATE])
+        """What a trial of a reference is of, without what it gave; StudyError where it cannot be read."""
+        return self._read(CANDIDATE, ReferenceRecord.model_validate_json)
 
     @cached_property
     def measurement(self) -> Measurement | None:
-        """The measurement, None before there is one."""
-        text = self.attributes.get(MEASUREMENT)
-        return None if text is None else Measurement.model_validate_json(text)
+        """The measurement, None before there is one; StudyError where it cannot be read, its epochs when asked for."""
+        return self._read(MEASUREMENT, partial(_measurement, self.number)) if MEASUREMENT in self.attributes else None
+
+    def _read(self, key: str, read: Callable[[str], T]) -> T:
+        try:
+            return read(_plain(self.attributes.get(key)))
+        except ValidationError as fault:
+            raise _unreadable(self.number, key, fault) from None
 
     @property
     def error(self) -> str:
@@ -127,42 +161,44 @@ class Ledger:
     def __init__(self, storage: RDBStorage, *study_names: str) -> None:
         self._storage = storage
         self._trials: dict[str, dict[int, StoredTrial]] = {name: {} for name in study_names}
+        self._newest = -1
+        self._open: set[int] = set()
 
     def read(self) -> list[list[StoredTrial]]:
         """Return the trials of each study in the order of their numbers; those that are as they were are the same.
 
         A study that there is not has none.
         """
-        for name, trial in self._changed():
+        changed = self._changed()
+        for name, trial in changed:
             if self._trials[name].get(trial.trial_id) != trial:
                 self._trials[name][trial.trial_id] = trial
+        self._newest = max((self._newest, *(trial.trial_id for _, trial in changed)))
+        self._open = {trial.trial_id for _, trial in changed if not trial.state.is_finished()}
         return [list(trials.values()) for trials in self._trials.values()]
 
-    def _changed(self) -> Iterable[tuple[str, StoredTrial]]:
+    def _changed(self) -> Collection[tuple[str, StoredTrial]]:
         """Return the trials that are new, or had not ended when last read, each with the name of its study.
 
-        Trials are made under the lock that these studies share, so that a higher id is a later one.
+        Trials are made under the lock that these studies share, so that a higher id is a later one. Attributes are read
+        after the trials: of one that has ended all are there, and one that ends in between is read again.
         """
-        trials, given = TrialModel, TrialUserAttributeModel
-        known = [trial for some in self._trials.values() for trial in some.values()]
-        newest = max((trial.trial_id for trial in known), default=-1)
-        open_ids = [trial.trial_id for trial in known if not trial.state.is_finished()]
-        times = trials._datetime_start_utc, trials._datetime_complete_utc
-        query = (
-            select(StudyModel.study_name, trials.trial_id, trials.number, trials.state, *times)
-            .add_columns(given.key, given.value_json)
-            .join(StudyModel, StudyModel.study_id == trials.study_id)
-            .outerjoin(given, given.trial_id == trials.trial_id)
-            .where(or_(trials.trial_id > newest, trials.trial_id.in_(open_ids)))
-            .where(StudyModel.study_name.in_(self._trials))
-            .order_by(trials.trial_id)
-        )
-        found: dict[int, tuple[str, StoredTrial]] = {}
+        trial, given, study = TRIALS.c, ATTRIBUTES.c, STUDIES.c
+        names = select(study.study_id, study.study_name).where(study.study_name.in_(self._trials))
+        is_changed = or_(trial.trial_id > self._newest, trial.trial_id.in_(sorted(self._open)))
+        wanted = (trial.study_id, trial.trial_id, trial.number, trial.state, trial.datetime_start)
+        rows = select(*wanted, trial.datetime_complete).order_by(trial.trial_id)
+        attributes = select(given.trial_id, given.key, given.value_json).join(TRIALS, trial.trial_id == given.trial_id)
         with self._storage.engine.connect() as connection:
-            for name, trial_id, number, state, started, ended, key, value in connection.execute(query):
-                place = found.setdefault(trial_id, (name, StoredTrial(trial_id, number, state, started, ended, {})))
-                if key is not None:
-                    place[1].attributes[key] = json.loads(value)
+            known: dict[int, str] = {row.study_id: row.study_name for row in connection.execute(names)}
+            changed = and_(is_changed, trial.study_id.in_(sorted(known)))
+            found = {
+                trial_id: (known[study_id], StoredTrial(trial_id, number, state, started, ended, {}))
+                for study_id, trial_id, number, state, started, ended in connection.execute(rows.where(changed)).all()
+            }
+            for trial_id, key, value in connection.execute(attributes.where(changed)).all():
+                if trial_id in found:
+                    found[trial_id][1].attributes[key] = value if key in TEXTS else from_json(value)
         return found.values()
 
 
@@ -233,6 +269,14 @@ def begin_again(storage: RDBStorage, trial: StoredTrial, worker: str) -> None:
     storage.record_heartbeat(trial.trial_id)
 
 
+def let_go(storage: RDBStorage, trial_id: int, worker: str) -> None:
+    """Write another worker to a trial, where it is running still."""
+    running = select(TRIALS.c.trial_id).where(TRIALS.c.state == TrialState.RUNNING)
+    mine = (ATTRIBUTES.c.trial_id == trial_id, ATTRIBUTES.c.key == WORKER, ATTRIBUTES.c.trial_id.in_(running))
+    with storage.engine.begin() as connection:
+        connection.execute(update(ATTRIBUTES).where(*mine).values(value_json=json.dumps(worker)))
+
+
 def end(
     storage: RDBStorage, trial_id: int, state: TrialState, attributes: Mapping[str, Any], values: Sequence[float] = ()
 ) -> None:
@@ -268,14 +312,6 @@ def create(
                 _add_finished(connection, place, finished, distributions)
         rows = [{"study_id": study_id, "key": key, "value_json": json.dumps(v)} for key, v in attributes.items()]
         connection.execute(insert(STUDY_ATTRIBUTES), rows)
-
-def let_go(storage: RDBStorage, trial_id: int, worker: str) -> None:
-    """Write another worker to a trial, where it is running still."""
-    running = select(TRIALS.c.trial_id).where(TRIALS.c.state == TrialState.RUNNING)
-    mine = (ATTRIBUTES.c.trial_id == trial_id, ATTRIBUTES.c.key == WORKER, ATTRIBUTES.c.trial_id.in_(running))
-    with storage.engine.begin() as connection:
-        connection.execute(update(ATTRIBUTES).where(*mine).values(value_json=json.dumps(worker)))
-
 
 
 def _add_finished(
@@ -314,7 +350,32 @@ def _now() -> datetime:
 
 
 def _attribute_rows(trial_id: int, attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{"trial_id": trial_id, "key": key, "value_json": json.dumps(value)} for key, value in attributes.items()]
+    return [
+        {"trial_id": trial_id, "key": key, "value_json": value if key in TEXTS else json.dumps(value)}
+        for key, value in attributes.items()
+    ]
+
+
+def _measurement(number: int, text: str) -> Measurement:
+    return Measurement.of(text, partial(_with_epochs, number, text))
+
+
+def _with_epochs(number: int, text: str) -> Measurement:
+    try:
+        return Measurement.model_validate_json(text)
+    except ValidationError as fault:
+        raise _unreadable(number, MEASUREMENT, fault) from None
+
+
+def _unreadable(number: int, key: str, fault: ValidationError) -> StudyError:
+    return StudyError(f"trial {number}: its {key.removeprefix('nas:')} cannot be read: {explain(fault)}")
+
+
+def _plain(text: str | None) -> str:
+    """Return the JSON of an attribute; older studies have it as a JSON string, and none has it where it is missing."""
+    if text is None or not text.startswith('"'):
+        return text or "null"
+    return str(json.loads(text))
 
 
 def _value_row(trial_id: int, objective: int, value: float) -> dict[str, Any]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler
+from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.pareto import Direction, Objective
@@ -43,21 +45,26 @@ class Mirror:
         sampler: BaseSampler,
         told: Callable[[FrozenTrial], Sequence[float]] | None = None,
     ) -> None:
-        self._study = optuna.create_study(directions=directions, sampler=sampler)
+        self._storage = InMemoryStorage()
+        self._study = optuna.create_study(storage=self._storage, directions=directions, sampler=sampler)
+        self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
         self._distributions = distributions(genes)
         self._told = told or (lambda trial: trial.values)
+        singles = [each.single() for each in self._distributions.values()]
+        self._is_one_member = bool(singles) and all(singles)
         self._known: list[bool] = []  # of each trial, whether it has ended
 
     def follow(self, trials: Sequence[FrozenTrial]) -> None:
         """Bring the copy up to date with trials of the study that are new or have changed, in order."""
-        self._is_one_member = all(each.single() for each in self._distributions.values())
         for trial in trials:
             is_finished = trial.state.is_finished()
             if trial.number == len(self._known):
-                self._study.add_trial(self._bare(trial))
+                self._storage.create_new_trial(self._study_id, self._bare(trial))
                 self._known.append(is_finished)
             elif is_finished and not self._known[trial.number]:
                 self._study.tell(trial.number, self._values(trial), state=trial.state)
+                # when it ended, not when it is told here: a copy made later must not differ
+                self._storage.get_trial(trial.number).datetime_complete = trial.datetime_complete
                 self._known[trial.number] = True
 
     def ask(self) -> Proposal:
@@ -78,13 +85,35 @@ class Mirror:
 
     def _bare(self, trial: FrozenTrial) -> FrozenTrial:
         """Return the trial with what samplers read; one that waits runs: the copy must ask for another one."""
-        return optuna.trial.create_trial(
-            state=TrialState.RUNNING if trial.state == TrialState.WAITING else trial.state,
-            values=self._values(trial),
-            params=trial.params,
-            distributions=trial.distributions,
-            system_attrs=trial.system_attrs,
-        )
+        state = TrialState.RUNNING if trial.state == TrialState.WAITING else trial.state
+        return _plain(state, self._values(trial), trial)
+
+
+class _Trial(FrozenTrial):
+    """A trial whose copies share its distributions: nothing changes those, and to copy them is most of the work."""
+
+    def __deepcopy__(self, memo: object) -> FrozenTrial:
+        """Return a copy that has everything that may change for itself."""
+        del memo
+        return _plain(self.state, self.values, self)
+
+
+def _plain(state: TrialState, values: Sequence[float] | None, trial: FrozenTrial) -> _Trial:
+    """Return a trial in another state with other values. It is not checked: that takes longer than all else."""
+    return _Trial(
+        number=trial.number,
+        trial_id=trial._trial_id,
+        state=state,
+        value=None,
+        values=None if values is None else list(values),
+        datetime_start=trial.datetime_start,
+        datetime_complete=trial.datetime_complete,
+        params=dict(trial.params),
+        distributions=trial.distributions,
+        user_attrs=deepcopy(trial.user_attrs),
+        system_attrs=deepcopy(trial.system_attrs),
+        intermediate_values=dict(trial.intermediate_values),
+    )
 
 
 def stored_values(candidate: Candidate, measurement: Measurement, objectives: Sequence[Objective]) -> list[float]:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from optuna.samplers import BaseSampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from nas import pareto
 from nas.errors import StudyError
@@ -18,6 +18,7 @@ from nas.search.enqueue import candidate_of
 from nas.search.history import History, new
 from nas.search.ledger import NOTES, StoredTrial
 from nas.search.proposals import Mirror, stored_values, told
+from nas.search.samplers.fresh import ExhaustedError
 from nas.search.samplers.named import SAMPLERS, Wanted, feasible, sampler
 from nas.search.samplers.space import distributions
 from nas.space import Genotype
@@ -66,6 +67,8 @@ class Proposer:
         """
         if self._members is None:
             raise StudyError(f"study {self._config.name!r} is of a problem of its own: it goes on where that is given")
+        if not self._members.genes and self._history.records:  # no sampler is asked for nothing
+            raise ExhaustedError(f"space {self._members.name!r}: all 1 members within the caps were seen")
         mirror, number = self._mirror(self._members, deciding), len(self._history.candidates)
         try:
             proposal = mirror.ask()
@@ -93,7 +96,7 @@ class Proposer:
             members,
             [each.name if each.name in members.cost_names else None for each in deciding],
             seed=self._config.seed,
-            avoid=lambda: self._history.seen,
+            avoid=lambda: self._history.hidden,
             priors=lambda: self._priors(deciding),
         )
         passed = self._passed
@@ -129,12 +132,17 @@ class Proposer:
     def _frozen(self, trial: StoredTrial) -> FrozenTrial:
         """Return a trial as Optuna would read it."""
         made = trial.measurement if trial.state == TrialState.COMPLETE else None
-        frozen = create_trial(
+        return FrozenTrial(
+            number=trial.number,
+            trial_id=trial.trial_id,
             state=trial.state,
-            values=stored_values(trial.candidate, made, self._objectives) if made else None,
-            params=dict(trial.candidate.genotype),
+            value=None,
+            values=stored_values(self._history.record(trial.number), made, self._objectives) if made else None,
+            datetime_start=trial.started,
+            datetime_complete=trial.ended,
+            params=dict(trial.genotype.items()),
             distributions=self.distributions,
+            user_attrs={},
             system_attrs=trial.attributes.get(NOTES, {}),
+            intermediate_values={},
         )
-        frozen.number = trial.number
-        return frozen

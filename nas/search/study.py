@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -78,10 +78,9 @@ class Study:
         self._candidates, self._promotions = Books(main, storage), Books(rungs, storage)
         names = (config.name + suffix for suffix in ("", RUNGS_SUFFIX, FIDELITY_SUFFIX))
         self._history = History(config, Ledger(storage, *names))
-        members = _members(config, given.problem)
-        priors = Priors(config, self._history, Places(storage, given.results))
-        proposer = Proposer(config, members, self._history, given.sampler, priors=priors)
-        self._claims = Claims(config, proposer, self._candidates, self._promotions, self._history)
+        self._given = given
+        if config.kind == "problem":
+            _members(config, given.problem)  # another one is refused here, and not when it is asked for a member
 
     @classmethod
     def create(
@@ -133,6 +132,14 @@ class Study:
         main = optuna.load_study(study_name=name, storage=storage)
         rungs = optuna.load_study(study_name=name + RUNGS_SUFFIX, storage=storage)
         return cls(read_config(name, main.user_attrs), main, rungs, storage, Given(problem, sampler, results))
+
+    @cached_property
+    def _claims(self) -> Claims:
+        """What gives out its jobs; readers need none, nor the space that a sampler proposes from."""
+        members, history = _members(self.config, self._given.problem), self._history
+        priors = Priors(self.config, history, Places(self._storage, self._given.results))
+        proposer = Proposer(self.config, members, history, self._given.sampler, priors=priors)
+        return Claims(self.config, proposer, self._candidates, self._promotions, history)
 
     @property
     def name(self) -> str:

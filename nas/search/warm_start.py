@@ -27,6 +27,7 @@ from nas.search.sources import Places, Source
 from nas.space import SearchSpace
 from nas.surrogate.priors import PriorGroup
 from nas.training.plan_options import PlanOverrides
+from nas.value import compact_json
 
 OTHERS = "other members here"
 
@@ -204,13 +205,13 @@ class _Found:
 
     def trial(self, config: StudyConfig) -> FinishedTrial:
         """Return its trial among the candidates."""
-        attributes = {CANDIDATE: self.candidate.model_dump_json()}
+        attributes = {CANDIDATE: compact_json(self.candidate)}
         trial = self._trial(self.source.own[self.number][0], attributes, pareto.objectives(config.objectives))
         return replace(trial, params=self.candidate.genotype)
 
     def rungs(self, config: StudyConfig) -> Iterator[FinishedTrial]:
         """Yield its promotions, and its replicates."""
-        objectives, attributes = pareto.objectives(config.objectives), {CANDIDATE: self.candidate.model_dump_json()}
+        objectives, attributes = pareto.objectives(config.objectives), {CANDIDATE: compact_json(self.candidate)}
         own = self.source.own[self.number]
         for rung in range(1, self.shared):
             if rung in own and not _measured(own[rung]).stopped:
@@ -225,7 +226,7 @@ class _Found:
         for trial in self.source.further.get(self.number, ()):
             rung = int(trial.attributes.get(RUNG, len(self.source.config.fidelities) - 1))
             if rung < self.shared and not _measured(trial).stopped:
-                given = {CANDIDATE: named.model_dump_json(), SEED: trial.attributes[SEED], RUNG: rung}
+                given = {CANDIDATE: compact_json(named), SEED: trial.attributes[SEED], RUNG: rung}
                 yield self._trial(trial, given, (pareto.Objective("val_accuracy", "maximize"),))
 
     def _trial(
@@ -235,7 +236,7 @@ class _Found:
         is_complete = made.is_complete
         return FinishedTrial(
             state=TrialState.COMPLETE if is_complete else TrialState.PRUNED,
-            attributes={**attributes, MEASUREMENT: made.model_dump_json(), FROM: origin(self.source, self.number)},
+            attributes={**attributes, MEASUREMENT: compact_json(made), FROM: origin(self.source, self.number)},
             values=stored_values(self.candidate, made, objectives) if is_complete else (),
         )
 

@@ -24,18 +24,30 @@ BEST = 5
 
 def active_rungs(records: Iterable[TrialRecord], config: StudyConfig) -> tuple[Fidelity, ...]:
     """Return the part of the ladder that is in use, cheapest first."""
-    known = tuple(records)
-    rungs = [all_measured_at(known, fidelity, own=True) for fidelity in config.fidelities]
-    return config.fidelities[: active_count(rungs, config, noise(known, config.quality.name))]
+    known, fidelities = tuple(records), config.fidelities
+    found = {each.fidelity for record in known for each in record.own if each.is_complete}
+    count = _in_use([fidelity in found for fidelity in fidelities])
+    if 1 < count < len(fidelities):  # only now is it worth it to look at what was measured
+        top = all_measured_at(known, fidelities[count - 1], own=True)
+        there = {each.number for each in top}
+        below = (record for record in known if record.number in there)
+        lower = all_measured_at(below, fidelities[count - 2], own=True)
+        count += _order_changes(lower, top, config, noise(known, config.quality.name))
+    return fidelities[:count]
 
 
 def active_count(rungs: Sequence[Sequence[Measured]], config: StudyConfig, noise: float) -> int:
     """Return how many rungs are in use, given what the search's own trainings measured at each of the ladder's."""
-    reached = max((rung for rung, networks in enumerate(rungs, start=1) if networks), default=0)
-    count = min(len(rungs), max(FIRST_RUNGS, reached))
+    count = _in_use([bool(networks) for networks in rungs])
     if 1 < count < len(rungs) and _order_changes(rungs[count - 2], rungs[count - 1], config, noise):
         count += 1
     return count
+
+
+def _in_use(reached: Sequence[bool]) -> int:
+    """Return how many rungs are in use at least, given which of them were reached."""
+    highest = max((rung for rung, is_reached in enumerate(reached, start=1) if is_reached), default=0)
+    return min(len(reached), max(FIRST_RUNGS, highest))
 
 
 def noise(records: Iterable[TrialRecord], name: str = ACCURACY) -> float:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
-from nas.architecture import Architecture
-from nas.records import Assignment, Fidelity, Measurement, TrialRecord
+from nas.records import Fidelity, Measurement, TrialRecord
 from nas.trust.mix import ZERO_COST
 from nas.value import FrozenMap
 
@@ -40,7 +39,7 @@ def measured_at(record: TrialRecord, fidelity: Fidelity | None, *, own: bool = F
         return None
     metrics = FrozenMap(record.known | _zero_cost(record) | _means(found))
     seeds = len({each.seed for each in found})
-    return Measured(record.number, record.cost.params, depth(record.architecture), metrics, seeds)
+    return Measured(record.number, record.cost.params, record.depth, metrics, seeds)
 
 
 def all_measured_at(
@@ -51,11 +50,6 @@ def all_measured_at(
     return tuple(sorted((each for each in found if each is not None), key=lambda each: each.number))
 
 
-def depth(architecture: Architecture | Assignment) -> int:
-    """Return the number of blocks; 0 of what is no network."""
-    return 0 if isinstance(architecture, Assignment) else sum(len(stage.blocks) for stage in architecture.stages)
-
-
 def _zero_cost(record: TrialRecord) -> dict[str, float]:
     """Return the scores of the untrained network, which only the lowest rung measures."""
     return {name: each.metrics[name] for each in record.own for name in ZERO_COST if name in each.metrics}
@@ -63,6 +57,6 @@ def _zero_cost(record: TrialRecord) -> dict[str, float]:
 
 def _means(measurements: tuple[Measurement, ...]) -> dict[str, float]:
     if len(measurements) == 1:
-        return dict(measurements[0].metrics)
+        return dict(measurements[0].metrics.items())
     names = dict.fromkeys(name for each in measurements for name in each.metrics)
     return {name: fmean(each.metrics[name] for each in measurements if name in each.metrics) for name in names}

@@ -237,7 +237,7 @@ def test_a_view_shows_the_refitted_composite_and_keeps_the_raw_parts() -> None:
         assert shown["cross_talk"] == each.metrics["cross_talk"]
         assert "interference" not in each.metrics
         assert math.isfinite(shown["interference"])
-    assert view.composites[LOW].records == 12
+    assert view.composite(LOW).records == 12
 
 
 def _at_low(trial: TrialRecord) -> TrialRecord:
