@@ -15,7 +15,6 @@ from nas.search.curve import curve
 from nas.search.storage import open_storage, shown, sqlite_url
 from nas.search.study import Study
 from nas.trust.earned import running_estimate
-from nas.trust.ladder import active_rungs
 from nas.view import StudyView
 
 
@@ -41,7 +40,7 @@ def open_networks(name: str, results: Path, storage: str | None) -> Study:
 def studies_command(results: Path, storage: str | None, *, as_json: bool) -> None:
     """Print one line for each study."""
     opened = _all_studies(results, storage)
-    summaries = [_summary(study) for study in opened]
+    summaries = [_summary(study, study.view()) for study in opened]
     if as_json:
         print_json(summaries)
     elif not summaries:
@@ -62,8 +61,7 @@ def _all_studies(results: Path, storage: str | None) -> list[Study]:
     return found
 
 
-def _summary(study: Study) -> dict[str, object]:
-    view = study.view()
+def _summary(study: Study, view: StudyView) -> dict[str, object]:
     objective = view.objectives[0].name
     return {
         "study": study.name,
@@ -102,14 +100,14 @@ def status_command(name: str, results: Path, storage: str | None, *, as_json: bo
     """Print how far a study is."""
     study = open_study(name, results, storage)
     view = study.view()
-    used, most = study.hours(), study.max_hours
-    summary = _summary(study) | {
+    used, most, proxy = study.hours(), study.max_hours, proxy_lines(study, view)
+    summary = _summary(study, view) | {
         "taken_over": len(study.taken_over),
         "hours": round(used, 6),
         "max_hours": most,
         "rungs": len(view.config.fidelities),
-        "rungs_in_use": len(active_rungs(view.records, view.config)),
-        "proxy": proxy_lines(study, view),
+        "rungs_in_use": len(view.rungs),
+        "proxy": proxy,
     }
     if as_json:
         print_json(summary)
@@ -125,7 +123,7 @@ def status_command(name: str, results: Path, storage: str | None, *, as_json: bo
     print_table(
         ["", ""], [[key.replace("_", " "), _text(value)] for key, value in shown.items() if key not in left_out]
     )
-    for line in (*view.trust_lines, *proxy_lines(study, view)):
+    for line in (*view.trust_lines, *proxy):
         print(line)
     for record in view.records:
         if record.error:

@@ -26,15 +26,13 @@ from optuna.storages._rdb.models import (
     TrialValueModel,
 )
 from optuna.trial import TrialState
-from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 from sqlalchemy import Connection, Table, and_, delete, func, insert, or_, select, update
-from typing_extensions import TypedDict
 
-from nas.errors import StudyError
 from nas.records import Candidate, Measurement, ReferenceRecord, TrialRecord
+from nas.search.texts import genotype, measurement, read
 from nas.space import GeneValue
-from nas.value import FrozenMap, explain
+from nas.value import FrozenMap
 
 CANDIDATE, MEASUREMENT, ERROR, WORKER, PROMOTES, SEED, RUNG, NOTES = (
     f"nas:{name}" for name in ("candidate", "measurement", "error", "worker", "promotes", "seed", "rung", "notes")
@@ -53,12 +51,6 @@ TRIALS, PARAMS, VALUES, ATTRIBUTES, HEARTBEATS = (
 )
 STUDIES, STUDY_ATTRIBUTES = (cast(Table, model.__table__) for model in (StudyModel, StudyUserAttributeModel))
 
-
-class _Genotype(TypedDict):
-    genotype: FrozenMap[GeneValue]
-
-
-_GENOTYPE = TypeAdapter(_Genotype)
 
 Kind = Literal["candidate", "promotion", "replicate"]
 T = TypeVar("T")
@@ -106,22 +98,26 @@ class StoredTrial:
     @cached_property
     def candidate(self) -> Candidate:
         """The candidate; its number is that of its trial among the candidates. StudyError where it cannot be read."""
-        candidate = self._read(CANDIDATE, Candidate.model_validate_json)
-        number = self.promotes[0] if PROMOTES in self.attributes else self.number
-        return candidate if candidate.number == number else candidate.model_copy(update={"number": number})
+        found, number = self._read(CANDIDATE, Candidate.model_validate_json), self.candidate_number
+        return found if found.number == number else found.model_copy(update={"number": number})
+
+    @property
+    def candidate_number(self) -> int:
+        """The number of the candidate that the trial is of."""
+        return self.promotes[0] if PROMOTES in self.attributes else self.number
 
     @cached_property
     def genotype(self) -> FrozenMap[GeneValue]:
         """The genotype of the candidate, without the rest; StudyError where it cannot be read."""
-        return self._read(CANDIDATE, _GENOTYPE.validate_json)["genotype"]
+        return self._read(CANDIDATE, genotype)
 
     def record(self, measurements: tuple[Measurement, ...], error: str) -> TrialRecord:
         """Return the record of the candidate with what was measured of it; StudyError where its cost cannot be read."""
 
-        def read(text: str) -> TrialRecord:
+        def parse(text: str) -> TrialRecord:
             return TrialRecord.of(text, self.number, measurements, error=error, waiting=self.is_waiting)
 
-        return self._read(CANDIDATE, read)
+        return self._read(CANDIDATE, parse)
 
     @cached_property
     def reference(self) -> ReferenceRecord:
@@ -131,13 +127,12 @@ class StoredTrial:
     @cached_property
     def measurement(self) -> Measurement | None:
         """The measurement, None before there is one; StudyError where it cannot be read, its epochs when asked for."""
-        return self._read(MEASUREMENT, partial(_measurement, self.number)) if MEASUREMENT in self.attributes else None
+        what = f"trial {self.number}: its measurement"
+        text = self.attributes.get(MEASUREMENT)
+        return None if text is None else self._read(MEASUREMENT, partial(measurement, what))
 
-    def _read(self, key: str, read: Callable[[str], T]) -> T:
-        try:
-            return read(_plain(self.attributes.get(key)))
-        except ValidationError as fault:
-            raise _unreadable(self.number, key, fault) from None
+    def _read(self, key: str, parse: Callable[[str], T]) -> T:
+        return read(self.attributes.get(key), parse, f"trial {self.number}: its {key.removeprefix('nas:')}")
 
     @property
     def error(self) -> str:
@@ -354,28 +349,6 @@ def _attribute_rows(trial_id: int, attributes: Mapping[str, Any]) -> list[dict[s
         {"trial_id": trial_id, "key": key, "value_json": value if key in TEXTS else json.dumps(value)}
         for key, value in attributes.items()
     ]
-
-
-def _measurement(number: int, text: str) -> Measurement:
-    return Measurement.of(text, partial(_with_epochs, number, text))
-
-
-def _with_epochs(number: int, text: str) -> Measurement:
-    try:
-        return Measurement.model_validate_json(text)
-    except ValidationError as fault:
-        raise _unreadable(number, MEASUREMENT, fault) from None
-
-
-def _unreadable(number: int, key: str, fault: ValidationError) -> StudyError:
-    return StudyError(f"trial {number}: its {key.removeprefix('nas:')} cannot be read: {explain(fault)}")
-
-
-def _plain(text: str | None) -> str:
-    """Return the JSON of an attribute; older studies have it as a JSON string, and none has it where it is missing."""
-    if text is None or not text.startswith('"'):
-        return text or "null"
-    return str(json.loads(text))
 
 
 def _value_row(trial_id: int, objective: int, value: float) -> dict[str, Any]:

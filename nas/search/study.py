@@ -215,7 +215,7 @@ class Study:
         self._history.follow()
         own = (each for each in (*self._history.candidates, *self._history.promotions) if each.kind != "replicate")
         return {
-            (trial.candidate.number, trial.measurement.fidelity): trial.ended
+            (trial.candidate_number, trial.measurement.fidelity): trial.ended
             for trial in own
             if trial.measurement is not None and trial.measurement.is_complete and trial.ended is not None
         }
