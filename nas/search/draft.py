@@ -51,11 +51,11 @@ class Draft:
     overrides: PlanOverrides
 
     @classmethod
-    def of(cls, request: SearchRequest) -> Self:
+    def of(cls, request: SearchRequest, *, passed: bool = False) -> Self:
         """Return what was asked; InputError for what can be seen to be wrong before an image is read."""
         space = load_space(request.space or DEFAULT_SPACE)
         sampler = request.sampler or DEFAULT_SAMPLER
-        if sampler not in SAMPLERS:
+        if sampler not in SAMPLERS and not passed:
             raise InputError(unknown("sampler", sampler, SAMPLERS))
         objectives = request.objectives or pareto.DEFAULT_OBJECTIVES
         pareto.objectives(objectives)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Self
 
 import torch
+from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 
 from nas.architecture import Architecture, Task
@@ -46,7 +47,7 @@ class Prepared:
     """A study that is ready to be worked on, and what to tell the user before; `choice` only of a new one.
 
     `plan` is this run's: how many train at once may differ from run to run. The evaluator trains on its first device.
-    `notes` say what came of the studies that it starts from.
+    `notes` say what came of the studies that it starts from; `sampler` is one that was passed as an object.
     """
 
     study: Study
@@ -56,6 +57,7 @@ class Prepared:
     url: str
     choice: PlanChoice | None = None
     notes: tuple[str, ...] = ()
+    sampler: BaseSampler | None = None
 
     @cached_property
     def report(self) -> Preflight:
@@ -78,19 +80,27 @@ class Prepared:
         if count == 1:
             return (self.study,)
         name, results = self.study.name, self.folder.path.parent
-        return tuple(Study.open(open_storage(self.url), name, results=results) for _ in range(count))
+        each = partial(Study.open, name=name, sampler=self.sampler, results=results)
+        return tuple(each(open_storage(self.url)) for _ in range(count))
 
 
 def prepare(
-    request: SearchRequest, tell: Callable[[str], None] = _nothing, on_step: Callable[[str], None] = _nothing
+    request: SearchRequest,
+    tell: Callable[[str], None] = _nothing,
+    on_step: Callable[[str], None] = _nothing,
+    *,
+    sampler: BaseSampler | None = None,
 ) -> Prepared:
     """Return the study of a request, opened or newly made. InputError, in one line, for anything that cannot be.
 
     This process then runs with the threads of the study's plan. `on_step` hears what is done now, `tell` what training
-    has to say later, such as that a disk is full.
+    has to say later, such as that a disk is full. `sampler` is any Optuna sampler, instead of one by its name: the
+    study remembers its class, and goes on where one is passed again.
     """
     _check_name(request.name)
-    asked = _Asked.of(request, tell, on_step)
+    if sampler is not None:
+        request = replace(request, sampler=type(sampler).__name__)
+    asked = replace(_Asked.of(request, tell, on_step), sampler=sampler)
     is_sqlite = sqlite_path(asked.url) is not None
     check_workers(plan_overrides(request).workers or 1, is_sqlite=is_sqlite)
     prepared = _resume(asked) if asked.is_known else _create(asked)
@@ -123,6 +133,7 @@ class _Asked:
     folder: StudyFolder
     tell: Callable[[str], None]
     on_step: Callable[[str], None]
+    sampler: BaseSampler | None = None
 
     @classmethod
     def of(cls, request: SearchRequest, tell: Callable[[str], None], on_step: Callable[[str], None]) -> Self:
@@ -152,7 +163,9 @@ class _Asked:
 
     def open(self) -> Study:
         """Return the study; StudyError where its candidates are not trained by this program."""
-        study = Study.open(open_storage(self.url), self.request.name, results=self.request.results)
+        study = Study.open(
+            open_storage(self.url), self.request.name, sampler=self.sampler, results=self.request.results
+        )
         refuse_problem(study.config)
         return study
 
@@ -191,7 +204,7 @@ class _Asked:
             pace=config.pace,
             tell=self.tell,
         )
-        return Prepared(study, plan, evaluator, self.folder, self.url, choice, tuple(notes))
+        return Prepared(study, plan, evaluator, self.folder, self.url, choice, tuple(notes), self.sampler)
 
 
 def _check_name(name: str) -> None:
@@ -200,7 +213,7 @@ def _check_name(name: str) -> None:
 
 
 def _create(asked: _Asked) -> Prepared:
-    request, draft = asked.request, Draft.of(asked.request)
+    request, draft = asked.request, Draft.of(asked.request, passed=asked.sampler is not None)
     sources = _sources(asked, draft)
     draft, data = _read(asked, draft)
     members, images = draft.members(), draft.images(data)
@@ -225,6 +238,7 @@ def _create(asked: _Asked) -> Prepared:
         config,
         request.trials or DEFAULT_TRIALS,
         request.max_hours,
+        sampler=asked.sampler,
         results=request.results,
         start=start,
     )

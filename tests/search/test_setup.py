@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from optuna.samplers import NSGAIISampler, RandomSampler
 
 from nas.errors import AuditError, InputError, NasError, StudyError
 from nas.records import Fidelity, Status, StudyConfig
@@ -60,7 +61,7 @@ def test_a_study_folder_holds_the_space_as_used_and_the_database(prepared: Prepa
 def test_a_new_study_has_defaults_for_all_that_was_not_asked(asked: dict[str, Any]) -> None:
     prepared = prepare(SearchRequest(results=asked["results"], space=asked["space"], data="digits"))
     config = prepared.study.config
-    assert (config.name, config.seed, config.sampler, prepared.study.n_trials) == ("tiny", 0, "tpe", DEFAULT_TRIALS)
+    assert (config.name, config.seed, config.sampler, prepared.study.n_trials) == ("tiny", 0, "cap", DEFAULT_TRIALS)
     assert (config.budget.params, config.objectives) == (15_000, ("val_accuracy", "params", "interference"))
     assert len(config.fidelities) == 2
     assert prepared.choice
@@ -224,7 +225,7 @@ def test_a_folder_that_has_moved_is_the_same_data(asked: dict[str, Any], make_fo
 
 
 def test_the_cap_is_counted_on_the_target_of_the_space(prepared: Prepared) -> None:
-    target = prepared.study.space.target
+    target = prepared.study.config.space.target
     assert (target.num_classes, target.in_channels, target.resolution) == (10, 1, 8)
 
 
@@ -240,9 +241,12 @@ def test_a_cap_on_activations_comes_from_the_space(asked: dict[str, Any], tmp_pa
 def test_the_cap_can_be_counted_on_the_data(asked: dict[str, Any], make_folder: MakeFolder) -> None:
     pets = make_folder("pets", classes=("ant", "bee", "cat"))
     study = prepare(SearchRequest(**asked | {"data": f"folder:{pets}", "target": "data"})).study
-    target = study.space.target
+    target = study.config.space.target
     assert (target.dataset, target.num_classes, target.in_channels, target.resolution) == ("pets", 3, 3, 8)
-    assert Study.open(open_storage(sqlite_url(asked["results"] / "first" / "study.db")), "first").space.target == target
+    assert (
+        Study.open(open_storage(sqlite_url(asked["results"] / "first" / "study.db")), "first").config.space.target
+        == target
+    )
 
 
 @pytest.mark.parametrize(
@@ -335,6 +339,20 @@ def test_studies_share_a_database(asked: dict[str, Any], tmp_path: Path) -> None
     assert second.study.records() == ()
     assert {record.status(first.study.config.fidelities) for record in first.study.records()} <= set(Status)
     assert not first.folder.database.exists()
+
+
+def test_an_optuna_sampler_can_be_passed_and_is_asked_for_again(asked: dict[str, Any]) -> None:
+    given = {"sampler": NSGAIISampler(seed=0)}
+    prepared = prepare(SearchRequest(**asked), **given)
+    assert prepared.study.config.sampler == "NSGAIISampler"
+    run(prepared.study, FakeEvaluator(), prepared.accept)
+    assert len(prepared.study.records()) == 4
+    more = SearchRequest(**asked | {"space": None, "trials": 5})
+    with pytest.raises(StudyError, match="NSGAIISampler, was passed as an object"):
+        run(prepare(more).study, FakeEvaluator(), prepared.accept)
+    with pytest.raises(StudyError, match="a different sampler than it was started with"):
+        prepare(more, sampler=RandomSampler(seed=0))
+    assert prepare(more, **given).study.n_trials == 5
 
 
 def test_a_failure_of_the_study_is_a_user_s_error() -> None:
