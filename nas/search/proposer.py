@@ -25,6 +25,7 @@ from nas.space import Genotype
 from nas.surrogate.priors import PriorGroup
 from nas.trust.composite import FEWEST, Composite
 from nas.trust.composite import NAME as COMPOSITE
+from nas.trust.measured import Measured
 
 REFIT = 1.2
 """Samplers hear of the composite as it was fitted when the study had as many trials as a power of this."""
@@ -53,6 +54,7 @@ class Proposer:
         self._objectives = pareto.objectives(config.objectives)
         self._mirrored: tuple[object, Mirror] | None = None
         self._heard: list[StoredTrial] = []
+        self._fitted: tuple[tuple[Measured, ...], Composite] = (), Composite.fitted(())
         self.distributions = distributions(members.genes if members else ())
 
     def candidate(self, genotype: Genotype) -> Candidate:
@@ -115,7 +117,9 @@ class Proposer:
         count = FEWEST
         while (larger := max(count + 1, int(count * REFIT))) <= len(own):
             count = larger
-        return Composite.fitted(own[:count])
+        if self._fitted[0] != own[:count]:
+            self._fitted = own[:count], Composite.fitted(own[:count])
+        return self._fitted[1]
 
     def _value_by(self, composite: Composite | None) -> Callable[[int], float | None] | None:
         """Return what gives a trial's composite by its number; None leaves the plain one."""
