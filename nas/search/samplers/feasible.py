@@ -103,8 +103,8 @@ class FeasibleSampler(BaseSampler):
     def _choose_parents(self, study: optuna.Study, generation: int) -> None:
         """Let a genetic algorithm choose the parents of every generation from a seed of that generation.
 
-        It keeps them beside the study, where a process that comes new does not find them: it must choose the same. Where
-        several workers share a study, what ended after the choice counts for the new process alone.
+        It keeps them beside the study, where a process that comes new does not find them: it must choose the same.
+        Where several workers share a study, what ended after the choice counts for the new process alone.
         """
         for each in range(self._generation + 1, generation + 1):
             chooser = self._make(derive_seed(self._seed, each, "parents"))
