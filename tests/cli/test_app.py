@@ -10,6 +10,7 @@ import pytest
 
 import nas as package
 from nas.cli.reference import reference
+from nas.search.samplers.named import DEFAULT_SAMPLER, SAMPLERS
 from tests.cli.conftest import Finished, Nas
 
 COMMANDS = (
@@ -39,6 +40,12 @@ def test_the_help_names_every_command(nas: Nas) -> None:
     text = nas("--help").out
     for command in COMMANDS:
         assert f"\n  {command.split()[0]} " in text
+
+
+def test_the_help_of_a_search_names_every_sampler(nas: Nas) -> None:
+    text = " ".join(nas("search", "--help").out.split())
+    *names, last = SAMPLERS
+    assert f"What proposes: {', '.join(names)} or {last}. [default: {DEFAULT_SAMPLER}]" in text
 
 
 @pytest.mark.parametrize("group", [[], ["spaces"], ["bench"]])
