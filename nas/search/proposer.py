@@ -19,7 +19,6 @@ from nas.search.history import History, new
 from nas.search.ledger import NOTES, StoredTrial
 from nas.search.proposals import Mirror, stored_values, told
 from nas.search.samplers.fresh import ExhaustedError
-from nas.search.samplers.named import SAMPLERS, Wanted, feasible, sampler
 from nas.search.samplers.space import distributions
 from nas.space import Genotype
 from nas.surrogate.priors import PriorGroup
@@ -94,6 +93,9 @@ class Proposer:
         return self._mirrored[1]
 
     def _sampler(self, members: Members, deciding: Deciding) -> BaseSampler:
+        # here: whoever reads a study needs no sampler, nor scipy, which takes longer to import than all else
+        from nas.search.samplers.named import SAMPLERS, Wanted, feasible, sampler
+
         wanted = Wanted(
             members,
             [each.name if each.name in members.cost_names else None for each in deciding],

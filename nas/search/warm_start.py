@@ -21,7 +21,6 @@ from nas.search.comparable import comparable, words
 from nas.search.history import History
 from nas.search.ledger import CANDIDATE, FROM, MEASUREMENT, PROMOTES, RUNG, SEED, FinishedTrial, StoredTrial
 from nas.search.proposals import stored_values
-from nas.search.samplers.named import INFORMED
 from nas.search.samplers.space import distributions
 from nas.search.sources import Places, Source
 from nas.space import SearchSpace
@@ -281,6 +280,8 @@ def _line(source: Source, config: StudyConfig, rest: Collection[int], why: Seque
     taken, told = len(source.own) - len(rest), sum(_measured(source.own[each][0]).is_complete for each in rest)
     parts = [f"{taken} taken over" if source.own else "nothing has been measured there yet"]
     if told:
+        from nas.search.samplers.named import INFORMED  # here: see `nas.search.proposer`
+
         reads = config.sampler in INFORMED
         parts.append(f"{told} only inform" if reads else f"{told} tell sampler {config.sampler} nothing")
     reasons = f" ({'; '.join(why)})" if why else ""

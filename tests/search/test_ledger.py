@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -106,6 +108,14 @@ def test_a_reader_does_not_see_other_studies(study: Study, make_study: MakeStudy
     make_study(name="other").claim(accept_all)
     (trials,) = Ledger(study.storage, study.name).read()
     assert [trial.number for trial in trials] == [0, 1]
+
+
+def test_a_reader_of_studies_loads_neither_torch_nor_scipy() -> None:
+    code = (
+        "import sys, nas.cli.read\nprint(*{'torch', 'pandas', 'scipy', 'nas.search.samplers.cap'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 def test_new_are_those_that_were_not_there_or_not_as_they_are() -> None:
