@@ -22,6 +22,10 @@ class ForestModel:
     left_out: Floats
     noise: float
 
+    def mean(self, features: Floats) -> Floats:
+        """Return the mean at each row of `features`."""
+        return self.predict(features)[0]
+
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
         """Return the mean and the variance at each row of `features`."""
         votes = _votes(self.trees, features)

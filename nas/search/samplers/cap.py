@@ -27,6 +27,7 @@ from nas.search.samplers.forecast import codes_of, forecast, layers_of
 from nas.search.samplers.fresh import mutated, new_member
 from nas.search.samplers.history import ARM, History, Row, Rows, Snapshot, Tried, Wanted, losses, wanted
 from nas.search.samplers.pool import Pool, make_pool
+from nas.search.samplers.screen import Costed, drawn
 from nas.search.samplers.space import distributions
 from nas.search.samplers.start import best_of_priors, spread_out, start_size
 from nas.space import GeneValue, Genotype
@@ -75,6 +76,7 @@ class CapSampler(BaseSampler):
         self._history = History(members, self._rows)
         self._priors: Sequence[Sequence[PriorModel]] | None = None
         self._learnt: tuple[object, _Learnt] | None = None
+        self._drawn: Costed | None = None
         self._asking = threading.Lock()
         self._given: dict[int, str] = {}
 
@@ -134,10 +136,10 @@ class CapSampler(BaseSampler):
             yield from (fresh[i].genotype for i in ranked[:SUGGESTIONS])
         elif arm == arms.DENSITY:
             sizes = np.array([len(gene.values) for gene in genes], dtype=np.int16)
-            drawn = dense_suggestions(
+            dense = dense_suggestions(
                 codes_of(pool.forecast.standing), sizes, np.random.default_rng(rng.getrandbits(32))
             )
-            for code in drawn[:SUGGESTIONS]:
+            for code in dense[:SUGGESTIONS]:
                 yield {gene.name: gene.values[i] for gene, i in zip(genes, code, strict=True)}
         parents = pool.forecast.standing[: max(3, pool.forecast.front_size)]
         for _ in range(SUGGESTIONS):
@@ -150,7 +152,9 @@ class CapSampler(BaseSampler):
         if self._learnt is None or self._learnt[0] != state:
             seed = derive_seed(self._seed, len(told), "learn")
             seen = forecast(self._rows, told, objectives, self._prior_models(objectives), seed)
-            pool = make_pool(self._members, self._rows, seen, {trial.row.key for trial in told}, seed)
+            if self._drawn is None:
+                self._drawn = drawn(self._members, self._rows.encoder, derive_seed(self._seed, "screen"))
+            pool = make_pool(self._members, self._rows, seen, self._drawn, {trial.row.key for trial in told}, seed)
             shares = arms.shares([trial.arm for trial in told], layers_of(measured), seen.quality)
             self._learnt = (state, _Learnt(pool, shares))
         return self._learnt[1]

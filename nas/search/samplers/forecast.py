@@ -48,6 +48,18 @@ class Forecast:
         both = np.array([self._known[row.key] for row in rows]).reshape(len(rows), 2, len(self.objectives))
         return both[:, 0], both[:, 1]
 
+    def means(self, codes: Codes, scores: Floats) -> Floats:
+        """Return the means of genotypes whose scores are guessed, an array (genotypes, objectives)."""
+        means = np.zeros((len(codes), len(self.objectives)))
+        names = sorted(self.fitted[0].costs)
+        for k, (objective, model) in enumerate(zip(self.objectives, self.surrogates, strict=True)):
+            if objective.cost is not None:
+                logs = scores[:, names.index(objective.cost)]
+                means[:, k] = objective.sign * np.sign(logs) * np.expm1(np.abs(logs)) / self.scales[k]
+            elif model is not None:
+                means[:, k] = model.mean(codes, np.hstack([scores, *_said(codes, self.priors[k])]))
+        return means
+
     @property
     def quality(self) -> float:
         """The rank quality of the worst model of an objective; 1 where all are known."""
@@ -120,4 +132,8 @@ def _kept(standing: Places) -> Places:
 def _scores(rows: Sequence[Row], codes: Codes, priors: Sequence[PriorModel]) -> Floats:
     """Return what is known of members without measuring: scores of their costs, and what priors say."""
     costs = np.array([row.scores for row in rows]).reshape(len(rows), -1)
-    return np.hstack([costs, *(prior.predict(codes)[:, None] for prior in priors)])
+    return np.hstack([costs, *_said(codes, priors)])
+
+
+def _said(codes: Codes, priors: Sequence[PriorModel]) -> list[Floats]:
+    return [prior.predict(codes)[:, None] for prior in priors]

@@ -40,6 +40,7 @@ class Rows:
         self.encoder = Encoder(members.genes)
         self._known: dict[tuple[int, ...], Row | None] = {}
         self._made: dict[str, Row] = {}
+        self._loads: dict[str, float] = {}
 
     def fitted(self, code: tuple[int, ...]) -> Row | None:
         """Return the member within the caps that the genotype of `code` is repaired to; None where there is none."""
@@ -56,6 +57,12 @@ class Rows:
             scores = known_scores([costs])[0]
             self._made[key] = Row(key, dict(genotype), self.encoder.code(genotype), costs, scores)
         return self._made[key]
+
+    def load(self, row: Row) -> float:
+        """Return the largest ratio of a cost to its cap."""
+        if row.key not in self._loads:
+            self._loads[row.key] = self._members.load(row.genotype)
+        return self._loads[row.key]
 
     def tried(self, genotype: Mapping[str, GeneValue], key: str) -> Row:
         """Return the row of a genotype that a study has tried, as it is if it is over the caps."""

@@ -12,10 +12,16 @@ from nas.members import Members
 from nas.search.samplers.acquisition import expected_gain
 from nas.search.samplers.forecast import Forecast, layers_of
 from nas.search.samplers.history import Row, Rows
+from nas.search.samplers.screen import Costed, Screen, fit_screen
 from nas.surrogate.encoding import Floats
 
 ROUNDS = 5
-CHILDREN = 48
+CHILDREN = 240
+FITTED = 32
+ALIKE = 8
+"""Of the children of a round so many are fitted into the caps: the most promising of those that seem to keep to them,
+and of all, which repair may make better members of.
+"""
 PARENTS = 16
 MOST_KEPT = 200
 SLACK = 0.1
@@ -54,7 +60,7 @@ def _apart(rows: Sequence[Row], since: Sequence[Row]) -> Floats:
     return factors
 
 
-def make_pool(members: Members, rows: Rows, forecast: Forecast, tried: Set[str], seed: int) -> Pool:
+def make_pool(members: Members, rows: Rows, forecast: Forecast, known: Costed, tried: Set[str], seed: int) -> Pool:
     """Search the members for gain: the children of the best, and the children of the best of those."""
     rng = random.Random(seed)
     means, _ = forecast.of(forecast.fitted)
@@ -65,7 +71,8 @@ def make_pool(members: Members, rows: Rows, forecast: Forecast, tried: Set[str],
     parents = [forecast.fitted[i] for i in np.argsort(layers, kind="stable")[:PARENTS]]
     found: dict[str, Row] = {}
     for _ in range(ROUNDS):
-        for code in children(members, rows, parents, rng):
+        made = children(members, rows, parents, rng)
+        for code in promising(made, pool, fit_screen(known, rows, [*forecast.fitted, *found.values()])):
             row = rows.fitted(code)
             if row is not None and row.key not in tried:
                 found[row.key] = row
@@ -77,6 +84,19 @@ def make_pool(members: Members, rows: Rows, forecast: Forecast, tried: Set[str],
     candidates = list(found.values())
     ranked = [candidates[i] for i in np.argsort(-pool.gains(candidates, []), kind="stable")[:MOST_KEPT]]
     return Pool(forecast, ranked, pool.front, pool.reference)
+
+
+def promising(made: Sequence[Code], pool: Pool, screen: Screen) -> list[Code]:
+    """Return those of the genotypes that seem to gain most, by what they are guessed to cost."""
+    codes = np.array(list(dict.fromkeys(made)), dtype=np.int16)
+    loads, scores = screen.guess(codes)
+    means = pool.forecast.means(codes, scores)
+    spread = np.median(pool.forecast.of(pool.forecast.fitted)[1], axis=0)
+    gains = expected_gain(means, np.tile(spread, (len(codes), 1)), pool.front, pool.reference)
+    order = np.argsort(-gains, kind="stable")
+    within = order[loads[order] <= 1][:FITTED]
+    chosen = [*within, *[i for i in order[: FITTED + ALIKE] if i not in set(within)][:ALIKE]]
+    return [tuple(code) for code in codes[chosen].tolist()]
 
 
 def children(members: Members, rows: Rows, parents: Sequence[Row], rng: random.Random) -> list[Code]:
