@@ -191,7 +191,7 @@ def test_a_further_seed_that_diverges_does_not_undo_the_trial(before: Study) -> 
     drawn = sample(before, 2)
     records = before.records()
     trainings = repeats(before, drawn.records, 2)
-    compare(trainings, lambda *_: diverged(HIGH), accept_all)
+    compare(trainings, lambda _, __, seed, ___: diverged(HIGH).model_copy(update={"seed": seed}), accept_all)
     assert before.records() == records
     assert trainings.left() == 0
 
