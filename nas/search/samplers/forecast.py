@@ -61,6 +61,12 @@ class Forecast:
         return means
 
     @property
+    def best_elsewhere(self) -> list[tuple[int, ...]]:
+        """The best genotypes of other studies, as places of their values."""
+        groups = [group for groups in self.priors for group in groups]
+        return [group.encoder.code(genotype) for group in groups for genotype in group.best]
+
+    @property
     def quality(self) -> float:
         """The rank quality of the worst model of an objective; 1 where all are known."""
         return min((model.quality for model in self.surrogates if model is not None), default=1.0)

@@ -10,10 +10,10 @@ import numpy as np
 
 from nas.members import Members
 from nas.search.samplers.acquisition import expected_gain
-from nas.search.samplers.forecast import Forecast, layers_of
+from nas.search.samplers.forecast import Forecast, codes_of, layers_of
 from nas.search.samplers.history import Row, Rows
 from nas.search.samplers.screen import Costed, Screen, fit_screen
-from nas.surrogate.encoding import Floats
+from nas.surrogate.encoding import Codes, Floats
 
 ROUNDS = 5
 CHILDREN = 240
@@ -62,17 +62,20 @@ def _apart(rows: Sequence[Row], since: Sequence[Row]) -> Floats:
 
 def make_pool(members: Members, rows: Rows, forecast: Forecast, known: Costed, tried: Set[str], seed: int) -> Pool:
     """Search the members for gain: the children of the best, and the children of the best of those."""
-    rng = random.Random(seed)
+    rng = np.random.default_rng(seed)
+    sizes = np.array([len(gene.values) for gene in members.genes], dtype=np.int16)
     means, _ = forecast.of(forecast.fitted)
     layers = layers_of(means)
     worst, best = means.max(axis=0), means.min(axis=0)
     span = np.where(worst > best, worst - best, 1.0)
     pool = Pool(forecast, [], means[layers == 0], worst + SLACK * span)
     parents = [forecast.fitted[i] for i in np.argsort(layers, kind="stable")[:PARENTS]]
-    found: dict[str, Row] = {}
+    elsewhere = [rows.fitted(code) for code in dict.fromkeys(forecast.best_elsewhere)]
+    found = {row.key: row for row in elsewhere if row is not None and row.key not in tried}
+    parents += found.values()
     for _ in range(ROUNDS):
-        made = children(members, rows, parents, rng)
-        for code in promising(made, pool, fit_screen(known, rows, [*forecast.fitted, *found.values()])):
+        screen = fit_screen(known, rows, [*forecast.fitted, *found.values()])
+        for code in promising(children(codes_of(parents), sizes, rng), pool, screen):
             row = rows.fitted(code)
             if row is not None and row.key not in tried:
                 found[row.key] = row
@@ -86,9 +89,9 @@ def make_pool(members: Members, rows: Rows, forecast: Forecast, known: Costed, t
     return Pool(forecast, ranked, pool.front, pool.reference)
 
 
-def promising(made: Sequence[Code], pool: Pool, screen: Screen) -> list[Code]:
+def promising(made: Codes, pool: Pool, screen: Screen) -> list[Code]:
     """Return those of the genotypes that seem to gain most, by what they are guessed to cost."""
-    codes = np.array(list(dict.fromkeys(made)), dtype=np.int16)
+    codes = np.unique(made, axis=0)
     loads, scores = screen.guess(codes)
     means = pool.forecast.means(codes, scores)
     spread = np.median(pool.forecast.of(pool.forecast.fitted)[1], axis=0)
@@ -99,21 +102,21 @@ def promising(made: Sequence[Code], pool: Pool, screen: Screen) -> list[Code]:
     return [tuple(code) for code in codes[chosen].tolist()]
 
 
-def children(members: Members, rows: Rows, parents: Sequence[Row], rng: random.Random) -> list[Code]:
+def children(parents: Codes, sizes: Codes, rng: np.random.Generator) -> Codes:
     """Return genotypes made from the parents: one or two genes changed, two parents crossed, and a few at random."""
-    sizes = [len(gene.values) for gene in members.genes]
-    made = []
-    for _ in range(CHILDREN):
-        kind = rng.random()
-        code = rng.choice(parents).code
-        if kind < 0.3 and len(parents) > 1:
-            other = rng.choice(parents).code
-            code = tuple(rng.choice(pair) for pair in zip(code, other, strict=True))
-        elif kind > 0.95:
-            code = rows.encoder.code(members.random(rng))
-        changes = rng.choice((0, 1)) if kind < 0.3 else rng.choice((1, 1, 2))
-        made.append(changed(code, sizes, changes, rng))
-    return made
+    made = parents[rng.integers(len(parents), size=CHILDREN)]
+    kind = rng.random(CHILDREN)
+    crossed, fresh = kind < 0.3, kind > 0.95
+    others = parents[rng.integers(len(parents), size=CHILDREN)]
+    made = np.where(crossed[:, None] & (rng.random(made.shape) < 0.5), others, made)
+    made = np.where(fresh[:, None], rng.integers(0, sizes, size=made.shape), made)
+    changes = np.where(crossed, rng.integers(2, size=CHILDREN), 1 + rng.integers(3, size=CHILDREN) // 2)
+    able = np.flatnonzero(sizes > 1)
+    for change in range(2 if len(able) else 0):
+        rows = np.flatnonzero(changes > change)
+        genes = rng.choice(able, size=len(rows))
+        made[rows, genes] = (made[rows, genes] + rng.integers(1, sizes[genes])) % sizes[genes]
+    return made.astype(np.int16)
 
 
 def changed(code: Code, sizes: Sequence[int], count: int, rng: random.Random) -> Code:
