@@ -44,8 +44,9 @@ def figure(problems: Mapping[str, Any]) -> go.Figure:
             named.add(sampler)
         drawn.update_yaxes(type="linear" if _is_volume(content) else "log", tickformat="~g", row=row, col=column)
         if not _is_volume(content):
-            drawn.update_yaxes(dtick=1, row=row, col=column)
-    drawn.update_xaxes(title="queries", rangemode="tozero")
+            drawn.update_yaxes(dtick="D2", row=row, col=column)
+    drawn.update_xaxes(rangemode="tozero")
+    drawn.update_xaxes(title="queries", row=rows)
     return drawn.update_layout(
         template="plotly_white",
         font={"family": "DejaVu Sans, Arial, sans-serif", "size": 12},

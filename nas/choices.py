@@ -29,6 +29,8 @@ MOST_LOOKED_THROUGH = 20_000
 """A space with at most this many genotypes is looked through before it is said that none fits; of others so many."""
 MOST_SHRUNK = 20
 """Of those, how many are shrunk into the caps."""
+MOST_DRAWN = 200
+"""Random genotypes looked at for one that is a member."""
 LEAST_LOOKED_AT = 100
 """Genotypes looked at before a search, so that a fault in what its owner says of them comes before any evaluation."""
 
@@ -64,8 +66,12 @@ class ChoiceMembers:
     _names: list[tuple[str, ...]] = field(default_factory=list, repr=False, compare=False)
 
     def random(self, rng: random.Random) -> dict[str, GeneValue]:
-        """Return a value for each choice, drawn uniformly."""
-        return {gene.name: rng.choice(gene.values) for gene in self.genes}
+        """Return a member drawn uniformly, within the caps or not; where members are rare, always the same one."""
+        for _ in range(MOST_DRAWN):
+            row = tuple(rng.choice(gene.values) for gene in self.genes)
+            if self.normal is None or self._look(row) is not None:
+                return self._genotype(row)
+        return self._genotype(self._example or row)
 
     def fit(self, genotype: Genotype) -> dict[str, GeneValue] | None:
         """Return the normal form, one choice after another changed until it is within the caps.
@@ -122,6 +128,10 @@ class ChoiceMembers:
         """The names that `cost` gives; none without a member."""
         any(self._look(row) for row in self._rows())
         return self._names[0] if self._names else ()
+
+    @cached_property
+    def _example(self) -> Row | None:
+        return next((row for row in self._rows() if self._look(row) is not None), None)
 
     def candidate(self, number: int, genotype: Genotype) -> Candidate:
         """Return a member as the candidate of this number; of the costs that a network has, the whole part."""

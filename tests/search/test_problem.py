@@ -150,6 +150,21 @@ def test_what_is_no_member_is_not_evaluated() -> None:
     assert all(record.genotype["skip"] for record in view.records)
 
 
+@pytest.mark.parametrize("sampler", QUICK)
+def test_members_may_be_rare(sampler: str) -> None:
+    choices = {f"g{i}": (0, 1, 2) for i in range(7)}
+    rare = problem(
+        choices=choices,
+        cost=lambda genotype: {"params": 1 + sum(genotype.values())},
+        caps={"params": 9},
+        normal=lambda genotype: genotype if sum(v * 3**i for i, v in enumerate(genotype.values())) % 37 == 5 else None,
+        evaluate=measured(accuracy=1),
+    )
+    view = solve(rare, 15, sampler=sampler)
+    assert len(set(keys(view.records))) == 15
+    assert all(record.costs["params"] <= 9 for record in view.records)
+
+
 @hypothesis_settings(max_examples=30, deadline=None)
 @given(st.floats(2, 60), st.floats(2, 60), st.integers(0, 10**6))
 def test_a_genotype_is_shrunk_into_several_caps_at_once(one: float, two: float, seed: int) -> None:
