@@ -191,7 +191,8 @@ class Ledger:
                 trial_id: (known[study_id], StoredTrial(trial_id, number, state, started, ended, {}))
                 for study_id, trial_id, number, state, started, ended in connection.execute(rows.where(changed)).all()
             }
-            for trial_id, key, value in connection.execute(attributes.where(changed)).all():
+            wanted_of = or_(given.key != WORKER, trial.state == TrialState.RUNNING)  # who it was, concerns nobody later
+            for trial_id, key, value in connection.execute(attributes.where(changed, wanted_of)).all():
                 if trial_id in found:
                     found[trial_id][1].attributes[key] = value if key in TEXTS else from_json(value)
         return found.values()
