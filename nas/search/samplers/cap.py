@@ -154,7 +154,8 @@ class CapSampler(BaseSampler):
             seen = forecast(self._rows, told, objectives, self._prior_models(objectives), seed)
             if self._drawn is None:
                 self._drawn = drawn(self._members, self._rows.encoder, derive_seed(self._seed, "screen"))
-            pool = make_pool(self._members, self._rows, seen, self._drawn, {trial.row.key for trial in told}, seed)
+            tried = {trial.row.key: trial.row for trial in told}
+            pool = make_pool(self._members, self._rows, seen, self._drawn, tried, seed)
             shares = arms.shares([trial.arm for trial in told], layers_of(measured), seen.quality)
             self._learnt = (state, _Learnt(pool, shares))
         return self._learnt[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +60,9 @@ def _apart(rows: Sequence[Row], since: Sequence[Row]) -> Floats:
     return factors
 
 
-def make_pool(members: Members, rows: Rows, forecast: Forecast, known: Costed, tried: Set[str], seed: int) -> Pool:
+def make_pool(
+    members: Members, rows: Rows, forecast: Forecast, known: Costed, tried: Mapping[str, Row], seed: int
+) -> Pool:
     """Search the members for gain: the children of the best, and the children of the best of those."""
     rng = np.random.default_rng(seed)
     sizes = np.array([len(gene.values) for gene in members.genes], dtype=np.int16)
@@ -73,9 +75,12 @@ def make_pool(members: Members, rows: Rows, forecast: Forecast, known: Costed, t
     elsewhere = [rows.fitted(code) for code in dict.fromkeys(forecast.best_elsewhere)]
     found = {row.key: row for row in elsewhere if row is not None and row.key not in tried}
     parents += found.values()
+    looked = {row.code for row in tried.values()}
     for _ in range(ROUNDS):
         screen = fit_screen(known, rows, [*forecast.fitted, *found.values()])
-        for code in promising(children(codes_of(parents), sizes, rng), pool, screen):
+        made = children(codes_of(parents), sizes, rng)
+        for code in promising([each for each in made if each not in looked], pool, screen):
+            looked.add(code)
             row = rows.fitted(code)
             if row is not None and row.key not in tried:
                 found[row.key] = row
@@ -89,9 +94,11 @@ def make_pool(members: Members, rows: Rows, forecast: Forecast, known: Costed, t
     return Pool(forecast, ranked, pool.front, pool.reference)
 
 
-def promising(made: Codes, pool: Pool, screen: Screen) -> list[Code]:
+def promising(made: Sequence[Code], pool: Pool, screen: Screen) -> list[Code]:
     """Return those of the genotypes that seem to gain most, by what they are guessed to cost."""
-    codes = np.unique(made, axis=0)
+    if not made:
+        return []
+    codes = np.array(made, dtype=np.int16)
     loads, scores = screen.guess(codes)
     means = pool.forecast.means(codes, scores)
     spread = np.median(pool.forecast.of(pool.forecast.fitted)[1], axis=0)
@@ -102,7 +109,7 @@ def promising(made: Codes, pool: Pool, screen: Screen) -> list[Code]:
     return [tuple(code) for code in codes[chosen].tolist()]
 
 
-def children(parents: Codes, sizes: Codes, rng: np.random.Generator) -> Codes:
+def children(parents: Codes, sizes: Codes, rng: np.random.Generator) -> list[Code]:
     """Return genotypes made from the parents: one or two genes changed, two parents crossed, and a few at random."""
     made = parents[rng.integers(len(parents), size=CHILDREN)]
     kind = rng.random(CHILDREN)
@@ -116,7 +123,7 @@ def children(parents: Codes, sizes: Codes, rng: np.random.Generator) -> Codes:
         rows = np.flatnonzero(changes > change)
         genes = rng.choice(able, size=len(rows))
         made[rows, genes] = (made[rows, genes] + rng.integers(1, sizes[genes])) % sizes[genes]
-    return made.astype(np.int16)
+    return list(dict.fromkeys(map(tuple, made.tolist())))
 
 
 def changed(code: Code, sizes: Sequence[int], count: int, rng: random.Random) -> Code:
