@@ -15,7 +15,7 @@ from nas.space import Gene, GeneValue, Genotype
 
 MUTATED_ATTEMPTS = 60
 RANDOM_ATTEMPTS = 60
-MOST_ENUMERATED = 100_000
+MOST_ENUMERATED = 20_000
 """A space with at most this many genotypes is looked through before it is said to hold no new member."""
 
 
