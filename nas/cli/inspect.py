@@ -240,8 +240,8 @@ def _print_projection(chosen: ProjectionReport, pairs: list[tuple[int, int, floa
     print(f"{chosen.name}: {features} features in {dims} dimensions, {kind}")
     if chosen.realised:
         values = torch.tensor(chosen.realised)
-        low, middle, high = (quantity("", v.item()) for v in (values.min(), values.median(), values.max()))
-        floor = quantity("", chosen.packing_floor)
+        low, middle, high = (quantity("interference", v.item()) for v in (values.min(), values.median(), values.max()))
+        floor = quantity("interference", chosen.packing_floor)
         print(
             f"realised interference of its {len(values)} living features: {low} to {high}, median {middle}; "
             f"packing floor {floor}"

@@ -131,7 +131,10 @@ class Study:
         check_name(storage, name)
         main = optuna.load_study(study_name=name, storage=storage)
         rungs = optuna.load_study(study_name=name + RUNGS_SUFFIX, storage=storage)
-        return cls(read_config(name, main.user_attrs), main, rungs, storage, Given(problem, sampler, results))
+        config = read_config(name, main.user_attrs)
+        if config.kind == "networks":
+            config.space.genes  # noqa: B018 - a block that is not allowed is named before a candidate has it
+        return cls(config, main, rungs, storage, Given(problem, sampler, results))
 
     @cached_property
     def _claims(self) -> Claims:
