@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Protocol
 
+from nas.architecture import Architecture
 from nas.budget import Budget, Cost
 from nas.feasibility import genotype_cost, repair
 from nas.records import Candidate
 from nas.space import Gene, GeneValue, Genotype, SearchSpace
 from nas.value import FrozenMap
+
+REMEMBERED = 1_000
+"""Networks whose architecture and cost are kept: what proposes asks for both, and for the key, one after another."""
 
 
 class Members(Protocol):
@@ -75,17 +80,17 @@ class NetworkMembers:
 
     def key(self, genotype: Genotype) -> str:
         """Return the `arch_id`."""
-        return self.space.decode(genotype).arch_id
+        return self._looked_up(genotype)[0].arch_id
 
     def costs(self, genotype: Genotype) -> dict[str, float]:
         """Return the closed-form cost on the target of the space, and the depth in blocks."""
-        cost = genotype_cost(self.space, genotype)
-        blocks = sum(len(stage.blocks) for stage in self.space.decode(genotype).stages)
+        architecture, cost = self._looked_up(genotype)
+        blocks = sum(len(stage.blocks) for stage in architecture.stages)
         return {**cost.model_dump(), "depth": float(blocks)}
 
     def load(self, genotype: Genotype) -> float:
         """Return the largest ratio of cost to cap."""
-        return self.budget.excess(genotype_cost(self.space, genotype))
+        return self.budget.excess(self._looked_up(genotype)[1])
 
     @property
     def cost_names(self) -> tuple[str, ...]:
@@ -94,12 +99,21 @@ class NetworkMembers:
 
     def candidate(self, number: int, genotype: Genotype) -> Candidate:
         """Return a member as the candidate of this number."""
-        return Candidate(
-            number=number,
-            genotype=FrozenMap(genotype),
-            architecture=self.space.decode(genotype),
-            cost=genotype_cost(self.space, genotype),
-        )
+        architecture, cost = self._looked_up(genotype)
+        return Candidate(number=number, genotype=FrozenMap(genotype), architecture=architecture, cost=cost)
+
+    def _looked_up(self, genotype: Genotype) -> tuple[Architecture, Cost]:
+        """Return the architecture and its cost; those asked for last are remembered."""
+        return self._remembered(tuple(genotype.items()))
+
+    @cached_property
+    def _remembered(self) -> Callable[[tuple[tuple[str, GeneValue], ...]], tuple[Architecture, Cost]]:
+        @lru_cache(maxsize=REMEMBERED)
+        def look_up(items: tuple[tuple[str, GeneValue], ...]) -> tuple[Architecture, Cost]:
+            genotype = dict(items)
+            return self.space.decode(genotype), genotype_cost(self.space, genotype)
+
+        return look_up
 
 
 Choices = Mapping[str, Sequence[GeneValue]]
