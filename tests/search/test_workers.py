@@ -27,7 +27,10 @@ from nas.search.worker_id import is_gone
 from nas.search.workers import Crew, Post, check_workers, posts
 from tests.search.fakes import TINY_SPACE, FakeEvaluator, accept_all, plain_choice
 
+GENES = 'block = "separable"\nkernel = [3, 5, 7]\nactivation = ["relu", "gelu", "hardswish", "solu"]'
 SPACE = TINY_SPACE.replace("[8, 16]", "[8, 12, 16, 24]").replace("[4, 8]", "[4, 8, 12]")
+SPACE = SPACE.replace('block = "separable"', GENES)
+"""144 networks: a search that is to be interrupted must not have seen them all before."""
 TRIALS = 8
 PATIENCE = 120
 """Seconds that processes may take on a busy machine."""
