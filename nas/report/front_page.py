@@ -14,14 +14,13 @@ from typing import Any
 
 import plotly.graph_objects as go
 from plotly.io.json import to_json_plotly
-from plotly.offline import get_plotlyjs
 
 from nas import pareto
 from nas.budget import Budget
 from nas.records import Status, TrialRecord
 from nas.report.candidates import OF_REFERENCES, Axes, Candidate, candidates, focus, rung_words, stages
 from nas.report.front_figure import front_figure, full_range, nothing_measured
-from nas.report.page_html import escaped, policy, write_page
+from nas.report.page_html import document, escaped, write_page
 from nas.report.page_parts import SCRIPT, STYLE
 from nas.report.quantities import measured, plural, quantity
 from nas.report.standings import ACCURACY, Standing, confirmation_line, standings
@@ -49,29 +48,15 @@ def front_html(view: StudyView, *, notes: Sequence[str] = (), curve: Curve = (),
     """Return the page as text."""
     axes = Axes.of(view)
     shown = candidates(view, axes)
-    scripts = [get_plotlyjs(), SCRIPT] if shown else []
     more = sections(view, curve) if shown else []
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy(scripts)}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{escaped(view.config.name)}: front</title>
-<style>{STYLE}</style>
-</head>
-<body>
-{_header(view)}
+    content = f"""{_header(view)}
 {_notes([*_remarks(view, is_empty=not shown), *notes])}
 {_plot(view, axes, shown) if shown else ""}
 {_tables(view)}
 {"".join(each.html for each in more)}
-{_link(baselines)}
-{_scripts(_figures_json(view, axes, shown, more), scripts) if shown else ""}
-</body>
-</html>
-"""
+{_link(baselines)}"""
+    drawn = {"script": SCRIPT, "figures": _figures_json(view, axes, shown, more)} if shown else {}
+    return document(f"{escaped(view.config.name)}: front", content, style=STYLE, **drawn)
 
 
 def untemplated(figure: go.Figure) -> dict[str, Any]:
@@ -164,11 +149,6 @@ def _caption(view: StudyView, axes: Axes, shown: Sequence[Candidate]) -> Iterato
         lie = "lies" if outside == 1 else "lie"
         yield f"{plural(outside, 'trial')} {lie} {side} the range shown. "
         yield '<button id="range" type="button">Show all</button>'
-
-
-def _scripts(figures: str, scripts: Sequence[str]) -> str:
-    library, start = (f"<script>{script}</script>" for script in scripts)
-    return f'{library}\n<script type="application/json" id="figure">{figures}</script>\n{start}'
 
 
 def _link(baselines: str) -> str:

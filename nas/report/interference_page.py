@@ -16,7 +16,6 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.io.json import to_json_plotly
-from plotly.offline import get_plotlyjs
 
 from nas.interference import MEANING, NULLS, InterferenceReport, ProjectionReport
 from nas.interference.report import OF_PROJECTIONS
@@ -31,7 +30,7 @@ from nas.report.interference_figures import (
 )
 from nas.report.interference_parts import SCRIPT
 from nas.report.interference_parts import STYLE as MORE_STYLE
-from nas.report.page_html import escaped, policy, write_page
+from nas.report.page_html import document, escaped, write_page
 from nas.report.page_parts import STYLE
 from nas.report.quantities import plural, quantity
 
@@ -77,31 +76,15 @@ def write_interference_page(path: Path, inspection: Inspection, projection: str 
 
 def interference_html(inspection: Inspection, projection: str | None = None) -> str:
     """Return the page as text; `projection` is shown first."""
-    library = get_plotlyjs()
     name = escaped(next(iter(inspection.facts.values()), "network"))
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy([library, SCRIPT])}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{name}: interference</title>
-<style>{STYLE}{MORE_STYLE}</style>
-</head>
-<body>
-{_header(name, inspection.facts)}
+    content = f"""{_header(name, inspection.facts)}
 <noscript><p class="note">The figures need JavaScript; the tables do not.</p></noscript>
 {_averages(inspection.report)}
 {_heat_section(inspection.report)}
 {_projection_section(inspection, projection)}
-{_projections(inspection.report)}
-<script>{library}</script>
-<script type="application/json" id="figures">{_figures(inspection)}</script>
-<script>{SCRIPT}</script>
-</body>
-</html>
-"""
+{_projections(inspection.report)}"""
+    style = STYLE + MORE_STYLE
+    return document(f"{name}: interference", content, style=style, script=SCRIPT, figures=_figures(inspection))
 
 
 def _header(name: str, facts: Mapping[str, str]) -> str:

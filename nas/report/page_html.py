@@ -9,6 +9,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from plotly.offline import get_plotlyjs
+
 from nas.errors import InputError
 
 
@@ -25,6 +27,37 @@ def policy(scripts: Sequence[str]) -> str:
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
+
+
+def document(title: str, content: str, *, style: str, script: str = "", figures: str = "") -> str:
+    """Return a whole page around `content`. All that a user gave must be escaped before.
+
+    With a `script` the page holds plotly's, and `figures`, the JSON that it draws, in the element of that name.
+    """
+    library = get_plotlyjs() if script else ""
+    scripts = (
+        f"""<script>{library}</script>
+<script type="application/json" id="figures">{figures}</script>
+<script>{script}</script>"""
+        if script
+        else ""
+    )
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy([library, script] if script else [])}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+{content}
+{scripts}
+</body>
+</html>
+"""
 
 
 def write_page(path: Path, page: str) -> None:

@@ -56,7 +56,7 @@ code { font: 13px/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;
 
 SCRIPT = """
 "use strict";
-const parts = JSON.parse(document.getElementById("figure").textContent);
+const parts = JSON.parse(document.getElementById("figures").textContent);
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const narrow = matchMedia("(max-width: 640px)");
 const config = {

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 from plotly.io.json import to_json_plotly
-from plotly.offline import get_plotlyjs
 
 from nas.report.candidates import rung_words
 from nas.report.front_page import cap_words, objective_words, problem_caps, untemplated
-from nas.report.page_html import escaped, policy, write_page
+from nas.report.page_html import document, escaped, write_page
 from nas.report.page_parts import STYLE
 from nas.report.quantities import plural, quantity
 from nas.report.sampler_curves import Hours, SideBySide, Standing, Studies, side_by_side
@@ -69,30 +68,14 @@ def write_sampler_page(
 def sampler_html(studies: Studies, *, hours: Mapping[str, Hours] | None = None, front: str = "") -> str:
     """Return the page as text."""
     found = side_by_side(studies, hours)
-    library, name = get_plotlyjs(), escaped(studies[0][1].config.name)
-    figures = _figures(found)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy([library, SCRIPT])}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{name}: samplers side by side</title>
-<style>{STYLE}</style>
-</head>
-<body>
-{_header(studies, found)}
+    name, figures = escaped(studies[0][1].config.name), _figures(found)
+    content = f"""{_header(studies, found)}
 {f'<p class="caption"><a href="{escaped(front)}">The front of {name}</a></p>' if front else ""}
 <noscript><p class="note">The figures need JavaScript; the table does not.</p></noscript>
 {"".join(_sections(found, figures))}
-{_table(found)}
-<script>{library}</script>
-<script type="application/json" id="figures">{_figures_json(figures)}</script>
-<script>{SCRIPT}</script>
-</body>
-</html>
-"""
+{_table(found)}"""
+    title = f"{name}: samplers side by side"
+    return document(title, content, style=STYLE, script=SCRIPT, figures=_figures_json(figures))
 
 
 def _figures(found: SideBySide) -> dict[str, go.Figure]:

@@ -11,7 +11,7 @@ import pytest
 
 from nas.errors import InputError
 from nas.records import TrialRecord
-from nas.report import front_page
+from nas.report import page_html
 from nas.report.front_page import front_html, write_front_page
 from nas.view import StudyView
 
@@ -24,7 +24,7 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&amp;\"
 @pytest.fixture(autouse=True)
 def short_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave plotly.js out: no test here runs it."""
-    monkeypatch.setattr(front_page, "get_plotlyjs", lambda: "var Plotly;")
+    monkeypatch.setattr(page_html, "get_plotlyjs", lambda: "var Plotly;")
 
 
 def _cells(page: str) -> list[list[str]]:
@@ -129,7 +129,7 @@ def test_hostile_names_are_text(make_view: MakeView, records: Sequence[TrialReco
 
 
 def test_nothing_ends_the_json_of_the_figure(view: StudyView) -> None:
-    text = re.findall(r'<script type="application/json" id="figure">(.*?)</script>', front_html(view))[0]
+    text = re.findall(r'<script type="application/json" id="figures">(.*?)</script>', front_html(view))[0]
     assert not set("<>") & set(text)
     assert set(json.loads(text)) == {"data", "layout", "templates", "full_range", "more"}
 

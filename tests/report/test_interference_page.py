@@ -15,7 +15,7 @@ import pytest
 from nas.errors import InputError
 from nas.interference import NULLS, InterferenceReport
 from nas.interference.report import OF_BLOCKS, OF_PROJECTIONS
-from nas.report import interference_page
+from nas.report import interference_page, page_html
 from nas.report.interference_figures import SPANS, evenly, gram_figure, heat_map, realised_figure
 from nas.report.interference_page import interference_html, write_interference_page
 from tests.report.inspections import block, hostile, inspection, projection, report
@@ -24,7 +24,7 @@ from tests.report.inspections import block, hostile, inspection, projection, rep
 @pytest.fixture(autouse=True)
 def short_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave plotly.js out: no test here runs it."""
-    monkeypatch.setattr(interference_page, "get_plotlyjs", lambda: "var Plotly;")
+    monkeypatch.setattr(page_html, "get_plotlyjs", lambda: "var Plotly;")
 
 
 def cells(found: InterferenceReport) -> dict[tuple[str, str], tuple[float | None, str]]:
