@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from nas.errors import StudyError
+from nas.search.stamp import read_by_ourselves
 
 HEARTBEAT_SECONDS = 60
 GRACE_SECONDS = 300
@@ -60,7 +61,7 @@ def open_storage(url: str, *, create: bool = False) -> RDBStorage:
             path.parent.mkdir(parents=True, exist_ok=True)
         is_new = create and path is not None and _lay_out(path)
         is_ours = is_new or not create
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), read_by_ourselves():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats
             storage = RDBStorage(
                 url,
