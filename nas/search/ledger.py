@@ -151,10 +151,13 @@ class FinishedTrial:
 
 
 class Ledger:
-    """The trials of some Optuna studies, by their names. What has ended cannot change and is read once."""
+    """The trials of some Optuna studies, by their names. What has ended cannot change and is read once.
 
-    def __init__(self, storage: RDBStorage, *study_names: str) -> None:
-        self._storage = storage
+    Of the studies in `repeating` trials are read without their candidate once they have ended: another study has it.
+    """
+
+    def __init__(self, storage: RDBStorage, *study_names: str, repeating: Collection[str] = ()) -> None:
+        self._storage, self._repeating = storage, frozenset(repeating)
         self._trials: dict[str, dict[int, StoredTrial]] = {name: {} for name in study_names}
         self._newest = -1
         self._open: set[int] = set()
@@ -191,8 +194,11 @@ class Ledger:
                 trial_id: (known[study_id], StoredTrial(trial_id, number, state, started, ended, {}))
                 for study_id, trial_id, number, state, started, ended in connection.execute(rows.where(changed)).all()
             }
-            wanted_of = or_(given.key != WORKER, trial.state == TrialState.RUNNING)  # who it was, concerns nobody later
-            for trial_id, key, value in connection.execute(attributes.where(changed, wanted_of)).all():
+            told = [place for place, name in known.items() if name in self._repeating]
+            is_open = trial.state.in_((TrialState.RUNNING, TrialState.WAITING))
+            is_wanted = and_(given.key != WORKER, or_(given.key != CANDIDATE, trial.study_id.not_in(told)))
+            rows_of = attributes.where(changed, or_(is_wanted, is_open))  # who it was, concerns nobody later
+            for trial_id, key, value in connection.execute(rows_of).all():
                 if trial_id in found:
                     found[trial_id][1].attributes[key] = value if key in TEXTS else from_json(value)
         return found.values()

@@ -76,8 +76,8 @@ class Study:
         self.config = config
         self._main, self._rungs, self._storage = main, rungs, storage
         self._candidates, self._promotions = Books(main, storage), Books(rungs, storage)
-        names = (config.name + suffix for suffix in ("", RUNGS_SUFFIX, FIDELITY_SUFFIX))
-        self._history = History(config, Ledger(storage, *names))
+        names = [config.name + suffix for suffix in ("", RUNGS_SUFFIX, FIDELITY_SUFFIX)]
+        self._history = History(config, Ledger(storage, *names, repeating=names[1:2]))
         self._given = given
         if config.kind == "problem":
             _members(config, given.problem)  # another one is refused here, and not when it is asked for a member

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -12,8 +13,9 @@ import sqlalchemy
 from optuna.trial import TrialState
 
 from nas.errors import NasError
+from nas.search.catalogue import RUNGS_SUFFIX
 from nas.search.history import new
-from nas.search.ledger import ATTRIBUTES, CANDIDATE, MEASUREMENT, Ledger, StoredTrial
+from nas.search.ledger import ATTRIBUTES, CANDIDATE, MEASUREMENT, PROMOTES, Ledger, StoredTrial
 from nas.search.study import Study
 from tests.search.conftest import MakeStudy
 from tests.search.fakes import accept_all, fake_measurement
@@ -124,3 +126,30 @@ def test_new_are_those_that_were_not_there_or_not_as_they_are() -> None:
     assert list(new([], [])) == []
     assert list(new([one, two], [one, two])) == []
     assert list(new([one, two], [one, changed, three])) == [changed, three]
+
+
+def test_promotions_that_have_ended_are_read_without_their_candidate(make_study: MakeStudy) -> None:
+    study = make_study(n_trials=8)
+    while (job := study.claim(accept_all)) is not None and job.kind != "promotion":
+        study.finish(job, fake_measurement(job.candidate, job.fidelity, job.seed))
+    assert job is not None
+    name = study.name + RUNGS_SUFFIX
+    reader = Ledger(study.storage, name, repeating=[name])
+    assert CANDIDATE in reader.read()[0][-1].attributes  # whoever takes it over needs it
+    study.finish(job, fake_measurement(job.candidate, job.fidelity, job.seed))
+    for ledger in (reader, Ledger(study.storage, name, repeating=[name])):
+        assert ledger.read()[0][-1].attributes.keys() >= {MEASUREMENT, PROMOTES}
+    assert CANDIDATE not in Ledger(study.storage, name, repeating=[name]).read()[0][-1].attributes
+    assert Ledger(study.storage, name).read()[0][-1].candidate == job.candidate
+
+
+def test_the_collector_is_as_it_was_after_many_were_read(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.search.history.MANY", 1)
+    for is_on in (True, False):
+        (gc.enable if is_on else gc.disable)()
+        try:
+            assert len(again(study).records()) == 2
+            assert gc.isenabled() is is_on
+            assert gc.get_freeze_count() == 0
+        finally:
+            gc.enable()
