@@ -34,6 +34,8 @@ def repair(space: SearchSpace, genotype: Genotype, budget: Budget, *, keep: str 
     space.check(genotype)
     current = bill(space, genotype, budget)
     excess = current.excess(budget)
+    if excess <= 1:
+        return space.canonical(current.genotype, current.active)
     genes = [gene for gene in space.genes if gene.is_ordered and gene.name != keep]
     freed: dict[str, float] = {}
     for _ in range(sum(len(gene.values) for gene in genes)):

@@ -10,13 +10,17 @@ from typing import Protocol
 
 from nas.architecture import Architecture
 from nas.budget import Budget, Cost
-from nas.feasibility import genotype_cost, repair
+from nas.feasibility import repair
+from nas.pricing import bill
 from nas.records import Candidate
 from nas.space import Gene, GeneValue, Genotype, SearchSpace
 from nas.value import FrozenMap
 
 REMEMBERED = 1_000
 """Networks whose architecture and cost are kept: what proposes asks for both, and for the key, one after another."""
+
+Items = tuple[tuple[str, GeneValue], ...]
+"""A genotype as something that can be looked up."""
 
 
 class Members(Protocol):
@@ -80,17 +84,16 @@ class NetworkMembers:
 
     def key(self, genotype: Genotype) -> str:
         """Return the `arch_id`."""
-        return self._looked_up(genotype)[0].arch_id
+        return self._architecture(tuple(genotype.items())).arch_id
 
     def costs(self, genotype: Genotype) -> dict[str, float]:
         """Return the closed-form cost on the target of the space, and the depth in blocks."""
-        architecture, cost = self._looked_up(genotype)
-        blocks = sum(len(stage.blocks) for stage in architecture.stages)
-        return {**cost.model_dump(), "depth": float(blocks)}
+        cost, depth = self._cost(tuple(genotype.items()))
+        return {**cost.model_dump(), "depth": float(depth)}
 
     def load(self, genotype: Genotype) -> float:
         """Return the largest ratio of cost to cap."""
-        return self.budget.excess(self._looked_up(genotype)[1])
+        return self.budget.excess(self._cost(tuple(genotype.items()))[0])
 
     @property
     def cost_names(self) -> tuple[str, ...]:
@@ -99,21 +102,27 @@ class NetworkMembers:
 
     def candidate(self, number: int, genotype: Genotype) -> Candidate:
         """Return a member as the candidate of this number."""
-        architecture, cost = self._looked_up(genotype)
+        items = tuple(genotype.items())
+        architecture, (cost, _) = self._architecture(items), self._cost(items)
         return Candidate(number=number, genotype=FrozenMap(genotype), architecture=architecture, cost=cost)
 
-    def _looked_up(self, genotype: Genotype) -> tuple[Architecture, Cost]:
-        """Return the architecture and its cost; those asked for last are remembered."""
-        return self._remembered(tuple(genotype.items()))
+    @cached_property
+    def _architecture(self) -> Callable[[Items], Architecture]:
+        """Returns the architecture of a genotype; those asked for last are remembered."""
+        return lru_cache(maxsize=REMEMBERED)(lambda items: self.space.decode(dict(items)))
 
     @cached_property
-    def _remembered(self) -> Callable[[tuple[tuple[str, GeneValue], ...]], tuple[Architecture, Cost]]:
-        @lru_cache(maxsize=REMEMBERED)
-        def look_up(items: tuple[tuple[str, GeneValue], ...]) -> tuple[Architecture, Cost]:
-            genotype = dict(items)
-            return self.space.decode(genotype), genotype_cost(self.space, genotype)
+    def _cost(self) -> Callable[[Items], tuple[Cost, int]]:
+        """Returns the cost of a genotype and its depth; those asked for last are remembered."""
 
-        return look_up
+        @lru_cache(maxsize=REMEMBERED)
+        def counted(items: Items) -> tuple[Cost, int]:
+            genotype = dict(items)
+            self.space.check(genotype)
+            found = bill(self.space, genotype)
+            return found.cost, found.depth
+
+        return counted
 
 
 Choices = Mapping[str, Sequence[GeneValue]]

@@ -23,12 +23,16 @@ from nas.budget import (
 from nas.layers import Trace
 from nas.space import GeneValue, Genotype, Reader, SearchSpace
 
+MOST_PRICED = 100_000
+"""Prices of parts that are kept of a space; with one more all are forgotten, and counted again."""
+
 
 class PricedPart(NamedTuple):
-    """What the stem, a stage or the head costs, and the genes that it reads."""
+    """What the stem, a stage or the head costs, the genes that it reads, and the number of its blocks."""
 
     trace: Trace
     genes: frozenset[str]
+    blocks: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,11 @@ class Bill:
     def share(self, span: range, budget: Budget) -> float:
         """Return what the parts of `span` and the next one have of the excess: a gene of theirs cannot free more."""
         return _excess(self.parts[span.start : span.stop + 1], budget)
+
+    @property
+    def depth(self) -> int:
+        """The number of blocks."""
+        return sum([part.blocks for part in self.parts])
 
     @property
     def active(self) -> frozenset[str]:
@@ -114,20 +123,37 @@ def _strides(space: SearchSpace, genotype: Genotype) -> list[int]:
 
 
 def _part(space: SearchSpace, genotype: Genotype, strides: list[int] | None, before: list[PricedPart]) -> PricedPart:
-    """Return the price of the part behind those that stand `before` it."""
+    """Return the price of the part behind those that stand `before` it.
+
+    It follows from the genes of the part, the map before it and its stride: most parts of a genotype that was changed
+    in one gene were priced before.
+    """
+    index, prices = len(before), space.prices
+    stride = strides[index] if strides and index < len(strides) else 0
+    shape = _shape(before[-1]) if before else None
+    key = (index, stride, shape, tuple([genotype[name] for name in space.part_genes[index]]))
+    if (known := prices.get(key)) is None:
+        if len(prices) >= MOST_PRICED:
+            prices.clear()
+        known = prices[key] = _priced(space, genotype, stride, before)
+    return PricedPart(*known)
+
+
+def _priced(space: SearchSpace, genotype: Genotype, stride: int, before: list[PricedPart]) -> PricedPart:
+    """Return the price of a part, counted; of a stage without a `stride` the parameters alone."""
     reader, target, index = Reader(genotype), space.target, len(before)
     if not before:
-        trace = stem_trace(reader.stem(space), target.in_channels, strides[0] if strides else 1, target.resolution)
+        trace = stem_trace(reader.stem(space), target.in_channels, stride or 1, target.resolution)
         return PricedPart(trace, frozenset(reader.names))
     width, side = _shape(before[-1])
     if index > len(space.stages):
         trace = head_trace(reader.head(space), width, target.num_classes, side)
+        return PricedPart(trace, frozenset(reader.names))
+    standing = reader.blocks(space.stages[index - 1], width)
+    if stride:
+        trace = in_sequence(block_traces(standing, stride, side))
     else:
-        standing = reader.blocks(space.stages[index - 1], width)
-        if strides:
-            trace = in_sequence(block_traces(standing, strides[index], side))
-        else:
-            runs = [list(run) for _, run in groupby(standing, key=id)]  # repeated blocks are one object
-            params = sum([len(run) * block_params(*run[0]) for run in runs])
-            trace = Trace(params, 0, 0, standing[-1][1].out_width, side)
-    return PricedPart(trace, frozenset(reader.names))
+        runs = [list(run) for _, run in groupby(standing, key=id)]  # repeated blocks are one object
+        params = sum([len(run) * block_params(*run[0]) for run in runs])
+        trace = Trace(params, 0, 0, standing[-1][1].out_width, side)
+    return PricedPart(trace, frozenset(reader.names), len(standing))

@@ -20,6 +20,7 @@ from nas.architecture import Architecture, Head, Stage, Stem, Task, stage_places
 from nas.blocks import Block, Place, family
 from nas.budget import Budget, parse_count
 from nas.errors import SpaceError
+from nas.layers import Trace
 from nas.value import Value, explain
 
 GeneValue = int | float | str | bool
@@ -133,6 +134,21 @@ class SearchSpace:
         stem = (self.stem, *(slot for slots in self.stems.values() for slot in slots.values()))
         return (stem, *(tuple(stage.slots) for stage in self.stages), tuple(self.head.values()))
 
+    @cached_property
+    def _allowed(self) -> Mapping[str, tuple[GeneValue, ...]]:
+        """The values of each gene, by its name."""
+        return {gene.name: gene.values for gene in self.genes}
+
+    @cached_property
+    def part_genes(self) -> tuple[tuple[str, ...], ...]:
+        """The names of the genes of each of the `parts`, whether another choice makes them inactive or not."""
+        return tuple(tuple(dict.fromkeys(slot.name for slot in part if isinstance(slot, Gene))) for part in self.parts)
+
+    @cached_property
+    def prices(self) -> dict[tuple[object, ...], tuple[Trace, frozenset[str], int]]:
+        """What `nas.pricing` remembers of parts that it has counted."""
+        return {}
+
     @property
     def strides(self) -> list[list[Slot]]:
         """The strides of the stem, one for each of the `stems`, and the stride of each stage."""
@@ -150,14 +166,15 @@ class SearchSpace:
 
     def check(self, genotype: Genotype) -> None:
         """Raise SpaceError unless `genotype` gives every gene one of its values, and nothing else."""
-        names = {gene.name for gene in self.genes}
-        if stray := sorted(set(genotype) ^ names):
+        names = self._allowed.keys()
+        if genotype.keys() != names:
+            stray = sorted(set(genotype) ^ names)
             kind = "unknown gene" if stray[0] in genotype else "missing gene"
             raise SpaceError(f"space {self.name}: {kind} {stray[0]!r} (genes: {', '.join(sorted(names))})")
-        for gene in self.genes:
-            if genotype[gene.name] not in gene.values:
-                rule = f"must be one of {', '.join(map(str, gene.values))}, got {genotype[gene.name]!r}"
-                raise SpaceError(f"space {self.name}: {gene.name} {rule}")
+        for name, values in self._allowed.items():
+            if genotype[name] not in values:
+                rule = f"must be one of {', '.join(map(str, values))}, got {genotype[name]!r}"
+                raise SpaceError(f"space {self.name}: {name} {rule}")
 
     def random(self, rng: random.Random) -> dict[str, GeneValue]:
         """Return a genotype drawn uniformly over the values of each gene, inactive ones normalised."""
