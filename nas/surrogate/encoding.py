@@ -34,6 +34,10 @@ class Encoder:
         """Return the place of each gene's value among the values of the gene."""
         return tuple(places[genotype[gene.name]] for gene, places in zip(self.genes, self._places, strict=True))
 
+    def genotype(self, code: Sequence[int]) -> dict[str, GeneValue]:
+        """Return the genotype of the places of its values."""
+        return {gene.name: gene.values[i] for gene, i in zip(self.genes, code, strict=True)}
+
     def knows(self, genotype: Genotype) -> bool:
         """Return whether a genotype has one of the values of each gene."""
         return all(genotype.get(gene.name) in places for gene, places in zip(self.genes, self._places, strict=True))

@@ -11,7 +11,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -131,16 +131,16 @@ class CapSampler(BaseSampler):
     ) -> Iterator[Genotype]:
         genes = self._members.genes
         if arm == arms.MODEL:
-            fresh = [row for row in pool.rows if row.key not in seen]
-            ranked = np.argsort(-pool.gains(fresh, since), kind="stable")
-            yield from (fresh[i].genotype for i in ranked[:SUGGESTIONS])
+            ranked = np.argsort(-pool.gains(pool.rows, since), kind="stable")
+            fresh = (row.genotype for i in ranked if (row := pool.rows[i]).key not in seen)
+            yield from islice(fresh, SUGGESTIONS)
         elif arm == arms.DENSITY:
             sizes = np.array([len(gene.values) for gene in genes], dtype=np.int16)
             dense = dense_suggestions(
                 codes_of(pool.forecast.standing), sizes, np.random.default_rng(rng.getrandbits(32))
             )
             for code in dense[:SUGGESTIONS]:
-                yield {gene.name: gene.values[i] for gene, i in zip(genes, code, strict=True)}
+                yield self._rows.encoder.genotype(code)
         parents = pool.forecast.standing[: max(3, pool.forecast.front_size)]
         for _ in range(SUGGESTIONS):
             yield mutated(genes, rng.choice(parents).genotype, 1, rng)
@@ -154,7 +154,7 @@ class CapSampler(BaseSampler):
             seen = forecast(self._rows, told, objectives, self._prior_models(objectives), seed)
             if self._drawn is None:
                 self._drawn = drawn(self._members, self._rows.encoder, derive_seed(self._seed, "screen"))
-            tried = {trial.row.key: trial.row for trial in told}
+            tried = {trial.row.code for trial in told}
             pool = make_pool(self._members, self._rows, seen, self._drawn, tried, seed)
             shares = arms.shares([trial.arm for trial in told], layers_of(measured), seen.quality)
             self._learnt = (state, _Learnt(pool, shares))

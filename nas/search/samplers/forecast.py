@@ -37,15 +37,15 @@ class Forecast:
     standing: Sequence[Row]
     fitted: Sequence[Row]
     front_size: int
-    _known: dict[str, tuple[Floats, Floats]] = field(default_factory=dict, repr=False)
+    _known: dict[tuple[int, ...], tuple[Floats, Floats]] = field(default_factory=dict, repr=False)
 
     def of(self, rows: Sequence[Row]) -> tuple[Floats, Floats]:
         """Return the means and standard deviations, an array (members, objectives) each."""
-        missing = list({row.key: row for row in rows if row.key not in self._known}.values())
+        missing = list({row.code: row for row in rows if row.code not in self._known}.values())
         if missing:
             means, spreads = self._predict(missing)
-            self._known.update({row.key: (means[i], spreads[i]) for i, row in enumerate(missing)})
-        both = np.array([self._known[row.key] for row in rows]).reshape(len(rows), 2, len(self.objectives))
+            self._known.update({row.code: (means[i], spreads[i]) for i, row in enumerate(missing)})
+        both = np.array([self._known[row.code] for row in rows]).reshape(len(rows), 2, len(self.objectives))
         return both[:, 0], both[:, 1]
 
     def means(self, codes: Codes, scores: Floats) -> Floats:

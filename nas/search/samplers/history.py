@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 import numpy as np
 from optuna.study import StudyDirection
@@ -25,11 +26,16 @@ ARM = "nas:arm"
 class Row:
     """A member as models see it: its genotype in normal form, places of its values, and what it costs."""
 
-    key: str
+    members: Members = field(repr=False)
     genotype: dict[str, GeneValue]
     code: tuple[int, ...]
     costs: Mapping[str, float]
     scores: Floats
+
+    @cached_property
+    def key(self) -> str:
+        """The key of the member: found when it is asked for, since that takes longer than all else of most rows."""
+        return self.members.key(self.genotype)
 
 
 class Rows:
@@ -39,36 +45,36 @@ class Rows:
         self._members = members
         self.encoder = Encoder(members.genes)
         self._known: dict[tuple[int, ...], Row | None] = {}
-        self._made: dict[str, Row] = {}
-        self._loads: dict[str, float] = {}
+        self._made: dict[tuple[int, ...], Row] = {}
+        self._loads: dict[tuple[int, ...], float] = {}
 
     def fitted(self, code: tuple[int, ...]) -> Row | None:
         """Return the member within the caps that the genotype of `code` is repaired to; None where there is none."""
         if code not in self._known:
-            genes = self._members.genes
-            member = self._members.fit({gene.name: gene.values[i] for gene, i in zip(genes, code, strict=True)})
-            self._known[code] = None if member is None else self.of(member, self._members.key(member))
+            member = self._members.fit(self.encoder.genotype(code))
+            self._known[code] = None if member is None else self.of(member)
         return self._known[code]
 
-    def of(self, genotype: Mapping[str, GeneValue], key: str) -> Row:
+    def of(self, genotype: Mapping[str, GeneValue]) -> Row:
         """Return the row of a member in normal form."""
-        if key not in self._made:
+        code = self.encoder.code(genotype)
+        if code not in self._made:
             costs = self._members.costs(genotype)
-            scores = known_scores([costs])[0]
-            self._made[key] = Row(key, dict(genotype), self.encoder.code(genotype), costs, scores)
-        return self._made[key]
+            self._made[code] = Row(self._members, dict(genotype), code, costs, known_scores([costs])[0])
+        return self._made[code]
 
     def load(self, row: Row) -> float:
         """Return the largest ratio of a cost to its cap."""
-        if row.key not in self._loads:
-            self._loads[row.key] = self._members.load(row.genotype)
-        return self._loads[row.key]
+        if row.code not in self._loads:
+            self._loads[row.code] = self._members.load(row.genotype)
+        return self._loads[row.code]
 
-    def tried(self, genotype: Mapping[str, GeneValue], key: str) -> Row:
+    def tried(self, genotype: Mapping[str, GeneValue]) -> Row:
         """Return the row of a genotype that a study has tried, as it is if it is over the caps."""
-        if key not in self._made and self._members.load(genotype) <= 1:
+        code = self.encoder.code(genotype)
+        if code not in self._made and self._members.load(genotype) <= 1:
             genotype = self._members.fit(genotype) or genotype
-        return self.of(genotype, key)
+        return self.of(genotype)
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,7 @@ class History:
             self._asked.append(trial.number)
         if key is None or trial.state == TrialState.FAIL:
             return
-        row = self._rows.tried({name: trial.params[name] for name in self._names}, key)
+        row = self._rows.tried({name: trial.params[name] for name in self._names})
         found = tuple(_loss(trial, row, k, objective) for k, objective in enumerate(objectives))
         tried = Tried(trial.number, row, found, str(trial.system_attrs.get(ARM, "")))
         if not trial.state.is_finished():

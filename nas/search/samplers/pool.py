@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,10 +60,11 @@ def _apart(rows: Sequence[Row], since: Sequence[Row]) -> Floats:
     return factors
 
 
-def make_pool(
-    members: Members, rows: Rows, forecast: Forecast, known: Costed, tried: Mapping[str, Row], seed: int
-) -> Pool:
-    """Search the members for gain: the children of the best, and the children of the best of those."""
+def make_pool(members: Members, rows: Rows, forecast: Forecast, known: Costed, tried: Set[Code], seed: int) -> Pool:
+    """Search the members for gain: the children of the best, and the children of the best of those.
+
+    None is of a code `tried`; one may still be the same network as one that was.
+    """
     rng = np.random.default_rng(seed)
     sizes = np.array([len(gene.values) for gene in members.genes], dtype=np.int16)
     means, _ = forecast.of(forecast.fitted)
@@ -73,17 +74,17 @@ def make_pool(
     pool = Pool(forecast, [], means[layers == 0], worst + SLACK * span)
     parents = [forecast.fitted[i] for i in np.argsort(layers, kind="stable")[:PARENTS]]
     elsewhere = [rows.fitted(code) for code in dict.fromkeys(forecast.best_elsewhere)]
-    found = {row.key: row for row in elsewhere if row is not None and row.key not in tried}
+    found = {row.code: row for row in elsewhere if row is not None and row.code not in tried}
     parents += found.values()
-    looked = {row.code for row in tried.values()}
+    looked = set(tried)
     for _ in range(ROUNDS):
         screen = fit_screen(known, rows, [*forecast.fitted, *found.values()])
         made = children(codes_of(parents), sizes, rng)
         for code in promising([each for each in made if each not in looked], pool, screen):
             looked.add(code)
             row = rows.fitted(code)
-            if row is not None and row.key not in tried:
-                found[row.key] = row
+            if row is not None and row.code not in tried:
+                found[row.code] = row
         candidates = list(found.values())
         if not candidates:
             continue

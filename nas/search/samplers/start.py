@@ -40,7 +40,7 @@ def best_of_priors(
     sizes = [len(gene.values) for gene in members.genes]
     drawn = [changed(rng.choice(best), sizes, rng.choice((1, 1, 2)), rng) for _ in range(DRAWN)]
     drawn += [rows.encoder.code(members.random(rng)) for _ in range(DRAWN)]
-    found = list({row.key: row for code in best + drawn if (row := rows.fitted(code)) is not None}.values())
+    found = list({row.code: row for code in best + drawn if (row := rows.fitted(code)) is not None}.values())
     if not found:
         return []
     codes = codes_of(found)
@@ -60,7 +60,7 @@ def spread_out(members: Members, rows: Rows, tried: Sequence[Row], rng: random.R
     Sizes are loads, the largest share of a cap; they take turns between the least and the largest that are drawn.
     """
     codes = [rows.encoder.code(members.random(rng)) for _ in range(DRAWN)]
-    drawn = list({row.key: row for code in codes if (row := rows.fitted(code)) is not None}.values())
+    drawn = list({row.code: row for code in codes if (row := rows.fitted(code)) is not None}.values())
     if not drawn:
         return []
     loads = np.array([members.load(row.genotype) for row in drawn])
