@@ -7,9 +7,8 @@ from typing import Any, Self, cast
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
-from nas.value import Value
+from nas.value import Value, trusted
 
-_NONE_SET: set[str] = set()
 _REST = "_rest"
 """Where a value has what reads its other fields: beside those that it has, as cached properties are."""
 
@@ -34,12 +33,7 @@ class Late(Value):
 
         `rest` is called once, when one of the others is asked for, and what it raises is raised then.
         """
-        made = cls.__new__(cls)
-        object.__setattr__(made, "__dict__", {**known, _REST: rest})  # as `model_construct`, in a third of the time
-        for name in ("__pydantic_extra__", "__pydantic_private__"):
-            object.__setattr__(made, name, None)
-        object.__setattr__(made, "__pydantic_fields_set__", _NONE_SET)
-        return made
+        return trusted(cls, **known, **{_REST: rest})
 
     __getattr__ = _read  # not a method: type checkers would let every name pass
 

@@ -13,13 +13,14 @@ from functools import cached_property, lru_cache, partial
 from statistics import fmean
 from typing import Annotated, Literal, Self
 
+from msgspec.structs import asdict
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 
 from nas.architecture import Architecture
 from nas.budget import Budget, Cost
 from nas.errors import InputError
 from nas.late import Late
-from nas.outline import outline
+from nas.outline import outline, training
 from nas.pareto import Objective, objectives
 from nas.space import GeneValue, SearchSpace, Target
 from nas.space_file import parse_space
@@ -42,13 +43,18 @@ class Fidelity(Value):
 
     def __hash__(self) -> int:
         """Return the hash of the content."""
-        return hash((self.epochs, self.train_fraction, self.resolution))
+        return hash(self.key)
+
+    @property
+    def key(self) -> tuple[int, float, int]:
+        """All of it, in the order of the fields."""
+        return self.epochs, self.train_fraction, self.resolution
 
 
 @lru_cache(maxsize=1024)
-def _one(fidelity: Fidelity) -> Fidelity:
+def _fidelity(epochs: int, train_fraction: float, resolution: int) -> Fidelity:
     """Return the same object for equal fidelities: most comparisons of them are then of one with itself."""
-    return fidelity
+    return Fidelity(epochs=epochs, train_fraction=train_fraction, resolution=resolution)
 
 
 class Suppression(Value):
@@ -198,10 +204,14 @@ class Epoch(Value):
     val_accuracy: float | None = Field(default=None, ge=0, le=1)
 
 
-class _Training(Late):
-    """A measurement without its epochs, which are most of its text and are seldom looked at."""
+class Measurement(Late):
+    """One training at one fidelity, and what was measured of it. One that came to no end has no metrics.
 
-    fidelity: Annotated[Fidelity, AfterValidator(_one)]
+    `epochs` are all since the first weights. Where a training went on from the checkpoint of a lower rung,
+    `continued_from` of them were done there, and `train_seconds` counts the rest alone.
+    """
+
+    fidelity: Annotated[Fidelity, AfterValidator(lambda given: _fidelity(*given.key))]
     seed: int
     metrics: FrozenMap[float]
     train_seconds: float = Field(default=0.0, ge=0)
@@ -209,24 +219,19 @@ class _Training(Late):
     diverged: bool = False
     stopped: Literal["memory", "time"] | None = Field(default=None, description="the limit that the training ran into")
     continued_from: int = Field(default=0, ge=0)
-
-
-class Measurement(_Training):
-    """One training at one fidelity, and what was measured of it. One that came to no end has no metrics.
-
-    `epochs` are all since the first weights. Where a training went on from the checkpoint of a lower rung,
-    `continued_from` of them were done there, and `train_seconds` counts the rest alone.
-    """
-
     epochs: tuple[Epoch, ...] = ()
 
     @classmethod
-    def of(cls, text: str, rest: Callable[[], Measurement]) -> Self:
-        """Return the measurement that is the JSON `text`; its epochs are those of `rest`, when they are asked for.
+    def of(cls, text: str, whole: Callable[[], Self]) -> Self:
+        """Return the measurement that is the JSON `text`; its epochs are those of `whole`, when they are asked for.
 
-        ValidationError where anything else cannot be read.
+        They are most of its text, and seldom looked at. Where anything else cannot be read, `whole` is called at once.
         """
-        return cls.late(rest, **_Training.model_validate_json(text, extra="ignore").__dict__)
+        found = training(text)
+        if found is None:
+            return whole()
+        fidelity = _fidelity(found.fidelity.epochs, found.fidelity.train_fraction, found.fidelity.resolution)
+        return cls.late(whole, **asdict(found) | {"fidelity": fidelity, "metrics": FrozenMap.owning(found.metrics)})
 
     @property
     def is_complete(self) -> bool:
@@ -301,13 +306,7 @@ class TrialRecord(Candidate):
 
     @classmethod
     def of(
-        cls,
-        text: str,
-        number: int,
-        measurements: tuple[Measurement, ...] = (),
-        *,
-        error: str = "",
-        waiting: bool = False,
+        cls, text: str, number: int, made: tuple[Measurement, ...] = (), *, error: str = "", waiting: bool = False
     ) -> Self:
         """Return the record of this number, of the candidate that is the JSON `text`, with what was measured of it.
 
@@ -315,7 +314,7 @@ class TrialRecord(Candidate):
         ValidationError where the cost cannot be read; what is wrong with the rest is an InputError later.
         """
         cost, costs, depth = outline(text)
-        found = {"measurements": measurements, "error": error, "waiting": waiting}
+        found = {"measurements": made, "error": error, "waiting": waiting}
         record = cls.late(partial(_candidate, text, number), number=number, cost=cost, costs=costs, **found)
         record.__dict__["depth"] = depth  # what the cached property would find
         return record

@@ -17,7 +17,7 @@ TEXT = compact_json(WHOLE.candidate)
 
 
 def late(text: str = TEXT) -> TrialRecord:
-    return TrialRecord.of(text, 3, measurements=WHOLE.measurements)
+    return TrialRecord.of(text, 3, WHOLE.measurements)
 
 
 def test_a_late_record_equals_and_is_written_as_one_that_was_read_whole() -> None:
