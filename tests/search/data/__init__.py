@@ -1,0 +1,1 @@
+"""What tests read: databases of earlier versions."""
