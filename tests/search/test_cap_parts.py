@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nas.pareto import Objective, hypervolume
 from nas.search.samplers import arms
-from nas.search.samplers.acquisition import boxes, expected_gain, thinned
+from nas.search.samplers.acquisition import boxes, expected_gain, room_of, thinned
 from nas.search.samplers.density import dense_suggestions
 from nas.search.samplers.forecast import layers_of, standing_of
 from nas.search.samplers.start import turn
@@ -27,7 +27,7 @@ def test_a_known_point_gains_the_volume_that_it_adds(count: int, size: int, seed
     rng = np.random.default_rng(seed)
     front, points = rng.random((size, count)), rng.random((5, count)) * 1.1
     front = front[layers_of(front) == 0] if size else front
-    gains = expected_gain(points, np.zeros_like(points), front, np.ones(count))
+    gains = expected_gain(points, np.zeros_like(points), room_of(front, np.ones(count)))
     before = _volume(front) if len(front) else 0.0
     for point, gain in zip(points, gains, strict=True):
         assert gain == pytest.approx(_volume(np.vstack([front, point])) - before, abs=1e-9)
@@ -40,8 +40,8 @@ def test_the_expected_gain_is_the_mean_over_draws(count: int) -> None:
     front = front[layers_of(front) == 0]
     mean, spread = np.full((1, count), 0.4), np.full((1, count), 0.2)
     draws = mean + spread * rng.normal(size=(20_000, count))
-    sampled = expected_gain(draws, np.zeros_like(draws), front, np.ones(count)).mean()
-    assert expected_gain(mean, spread, front, np.ones(count))[0] == pytest.approx(sampled, rel=0.03)
+    sampled = expected_gain(draws, np.zeros_like(draws), room_of(front, np.ones(count))).mean()
+    assert expected_gain(mean, spread, room_of(front, np.ones(count)))[0] == pytest.approx(sampled, rel=0.03)
 
 
 def test_boxes_do_not_overlap() -> None:

@@ -13,13 +13,17 @@ MOST_FRONT_OF_MANY = 10
 """So many points of a front are kept, by the number of objectives: the boxes between them grow with its powers."""
 
 
-def expected_gain(means: Floats, spreads: Floats, front: Floats, reference: Floats) -> Floats:
-    """Return how much volume up to `reference` each candidate is expected to add to what `front` dominates.
+Boxes = tuple[Floats, Floats]
+"""The lower and the upper corners of disjoint boxes, a row for each."""
+
+
+def expected_gain(means: Floats, spreads: Floats, room: Boxes) -> Floats:
+    """Return how much of `room`, what a front does not dominate yet, each candidate is expected to add.
 
     `means` and `spreads` have a row for each candidate and a column for each objective, normal and independent of each
     other; a spread of 0 is of a loss that is known. With one objective it is the expected improvement.
     """
-    lower, upper = boxes(thinned(front), reference)
+    lower, upper = room
     gain = np.ones((len(means), len(lower)))
     for k in range(means.shape[1]):
         edges, places = np.unique(np.concatenate([lower[:, k], upper[:, k]]), return_inverse=True)
@@ -39,8 +43,13 @@ def _improvement(edge: float, mean: Floats, spread: Floats) -> Floats:
     return np.where(spread > 0, smooth, np.maximum(edge - mean, 0))
 
 
-def boxes(front: Floats, reference: Floats) -> tuple[Floats, Floats]:
-    """Return the lower and upper corners of disjoint boxes that cover what is below `reference` and not dominated."""
+def room_of(front: Floats, reference: Floats) -> Boxes:
+    """Return what is below `reference` and not dominated by a front, of which some points are left out if it is long."""
+    return boxes(thinned(front), reference)
+
+
+def boxes(front: Floats, reference: Floats) -> Boxes:
+    """Return disjoint boxes that cover what is below `reference` and not dominated."""
     front = front[np.all(front < reference, axis=1)]
     if len(reference) == 1:
         best = front.min(axis=0) if len(front) else reference

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nas.members import Members
-from nas.search.samplers.acquisition import expected_gain
+from nas.search.samplers.acquisition import Boxes, expected_gain, room_of
 from nas.search.samplers.forecast import Forecast, codes_of, layers_of
 from nas.search.samplers.history import Row, Rows
 from nas.search.samplers.screen import Costed, Screen, fit_screen
@@ -38,6 +38,7 @@ class Pool:
     rows: Sequence[Row]
     front: Floats
     reference: Floats
+    room: Boxes
 
     def gains(self, rows: Sequence[Row], since: Sequence[Row]) -> Floats:
         """Return the expected gain of each row, less near those tried `since` the models were fitted.
@@ -45,9 +46,11 @@ class Pool:
         They count as if they had been measured as predicted.
         """
         means, spreads = self.forecast.of(rows)
-        front = np.vstack([self.front, self.forecast.of(since)[0]]) if since else self.front
-        gains = expected_gain(means, spreads, front[layers_of(front) == 0], self.reference)
-        return gains * _apart(rows, since)
+        room = self.room
+        if since:
+            front = np.vstack([self.front, self.forecast.of(since)[0]])
+            room = room_of(front[layers_of(front) == 0], self.reference)
+        return expected_gain(means, spreads, room) * _apart(rows, since)
 
 
 def _apart(rows: Sequence[Row], since: Sequence[Row]) -> Floats:
@@ -71,7 +74,8 @@ def make_pool(members: Members, rows: Rows, forecast: Forecast, known: Costed, t
     layers = layers_of(means)
     worst, best = means.max(axis=0), means.min(axis=0)
     span = np.where(worst > best, worst - best, 1.0)
-    pool = Pool(forecast, [], means[layers == 0], worst + SLACK * span)
+    front, reference = means[layers == 0], worst + SLACK * span
+    pool = Pool(forecast, [], front, reference, room_of(front, reference))
     parents = [forecast.fitted[i] for i in np.argsort(layers, kind="stable")[:PARENTS]]
     elsewhere = [rows.fitted(code) for code in dict.fromkeys(forecast.best_elsewhere)]
     found = {row.code: row for row in elsewhere if row is not None and row.code not in tried}
@@ -92,7 +96,7 @@ def make_pool(members: Members, rows: Rows, forecast: Forecast, known: Costed, t
         parents = [*parents[: PARENTS // 2], *ranked[: PARENTS // 2]]
     candidates = list(found.values())
     ranked = [candidates[i] for i in np.argsort(-pool.gains(candidates, []), kind="stable")[:MOST_KEPT]]
-    return Pool(forecast, ranked, pool.front, pool.reference)
+    return replace(pool, rows=ranked)
 
 
 def promising(made: Sequence[Code], pool: Pool, screen: Screen) -> list[Code]:
@@ -103,7 +107,7 @@ def promising(made: Sequence[Code], pool: Pool, screen: Screen) -> list[Code]:
     loads, scores = screen.guess(codes)
     means = pool.forecast.means(codes, scores)
     spread = np.median(pool.forecast.of(pool.forecast.fitted)[1], axis=0)
-    gains = expected_gain(means, np.tile(spread, (len(codes), 1)), pool.front, pool.reference)
+    gains = expected_gain(means, np.tile(spread, (len(codes), 1)), pool.room)
     order = np.argsort(-gains, kind="stable")
     within = order[loads[order] <= 1][:FITTED]
     chosen = [*within, *[i for i in order[: FITTED + ALIKE] if i not in set(within)][:ALIKE]]
