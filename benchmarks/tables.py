@@ -66,6 +66,13 @@ class Run:
         return self.path.stem if self.case == "file" and self.path else self.case
 
     @property
+    def draw(self) -> int:
+        """The table that is searched, where every repeat has one of its own."""
+        from table_problems import FRESH
+
+        return self.repeat if self.case in FRESH else 0
+
+    @property
     def is_done(self) -> bool:
         """Whether there is a result of as many queries, or of all that there were."""
         if not self.file.is_file():
@@ -80,7 +87,7 @@ def search(run: Run) -> dict[str, Any]:
 
     from nas.search.problem import solve
 
-    found = case(run.case, run.path)
+    found = case(run.case, run.path, run.draw)
     started, used = time.perf_counter(), time.process_time()
     view = solve(found.problem, run.queries, sampler=run.sampler, seed=run.repeat)
     seconds, processor = time.perf_counter() - started, time.process_time() - used
@@ -90,6 +97,7 @@ def search(run: Run) -> dict[str, Any]:
     times = Counter(members.key(record.genotype) for record in view.records)
     return {
         "asked": run.queries,
+        "draw": run.draw,
         "objectives": dict(found.problem.objectives),
         "observed": [[round(record.metrics[name], 6) for name in names] for record in view.records],
         "truth": [[round(truth[name], 6) for name in names] for truth in truths],

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -33,7 +35,7 @@ def report(
     found = {}
     for folder in sorted(each for each in results.iterdir() if each.is_dir()):
         path = tables.get(folder.name, macro)
-        found[folder.name] = of_case(folder, case("file" if folder.name in tables else folder.name, path))
+        found[folder.name] = of_case(folder, partial(case, "file" if folder.name in tables else folder.name, path))
         show(folder.name, found[folder.name])
     content = {"problems": found, "environment": environment()}
     write_whole(out or results.parent / "tables.json", json.dumps(content, indent=1) + "\n")
@@ -43,28 +45,35 @@ def report(
         write(found, path)
 
 
-def of_case(folder: Path, known: Case) -> dict[str, Any]:
-    """Return what the searches of one problem came to."""
+def of_case(folder: Path, drawn: Callable[[int], Case]) -> dict[str, Any]:
+    """Return what the searches of one problem came to; `drawn` gives its tables, of which most problems have one."""
     files = {path: json.loads(path.read_text()) for path in sorted(folder.glob("*-*.json"))}
     runs: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for path, content in files.items():
         runs[path.stem.rpartition("-")[0]].append(content)
+    known = drawn(0)
     objectives = tuple(pareto.Objective(name, direction) for name, direction in known.problem.objectives.items())
-    best = _best(folder, known, objectives, list(files.values()))
-    scale = {"optimum": best["optimum"], "members": best["members"], "is_exact": best["is_exact"]}
+    draws = sorted({content["draw"] for content in files.values()})
+    best = {draw: _best(folder, drawn(draw), objectives, list(files.values()), draw) for draw in draws}
+    first = best[draws[0]]
+    optimum = fmean(each["optimum"] for each in best.values())
+    scale = {"optimum": optimum, "tables": len(draws), "members": first["members"], "is_exact": first["is_exact"]}
     samplers = {name: of_sampler(some, objectives, known, best) for name, some in sorted(runs.items())}
     return {"objectives": dict(known.problem.objectives), **scale, "samplers": samplers}
 
 
 def of_sampler(
-    runs: Sequence[Mapping[str, Any]], objectives: Sequence[pareto.Objective], known: Case, best: Mapping[str, Any]
+    runs: Sequence[Mapping[str, Any]], objectives: Sequence[pareto.Objective], known: Case, best: Mapping[int, Any]
 ) -> dict[str, Any]:
-    """Return the figures of one sampler; with a single objective regrets, with several shares of the hypervolume."""
+    """Return the figures of one sampler; with a single objective regrets, with several shares of the hypervolume.
+
+    `best` says of each table what is the best there is.
+    """
     asked = max(len(run["truth"]) for run in runs)
     places = [count for count in range(STEP, asked + 1, STEP) if _reached(runs, count)]
     curves: dict[str, list[list[float]]] = {"found": [], "chosen": []}
     for run in runs:
-        pairs = [_quality(run, count, objectives, known, best) for count in places]
+        pairs = [_quality(run, count, objectives, known, best[run["draw"]]) for count in places]
         curves["found"].append([one for one, _ in pairs])
         curves["chosen"].append([other for _, other in pairs])
     arrays = {name: np.array(rows) for name, rows in curves.items()}
@@ -126,13 +135,13 @@ def interval(values: Array) -> dict[str, float]:
 
 
 def _best(
-    folder: Path, known: Case, objectives: Sequence[pareto.Objective], runs: Sequence[Mapping[str, Any]]
+    folder: Path, known: Case, objectives: Sequence[pareto.Objective], runs: Sequence[Mapping[str, Any]], draw: int
 ) -> dict[str, Any]:
     """Return the best truth there is, or the hypervolume of the true front; kept, as it takes up to a minute.
 
     Where there are too many members, the best of those that any search or a climb from many starts has found.
     """
-    path = folder / "optimum"
+    path = folder / f"optimum-{draw:03}"
     if path.is_file():
         return dict(json.loads(path.read_text()))
     points = [known.truth(member) for member in known.members()]
@@ -190,6 +199,7 @@ def show(name: str, content: Mapping[str, Any]) -> None:
     """Print the table of a problem."""
     kind = "regret" if len(content["objectives"]) == 1 else "share of the hypervolume"
     exact = "" if content["is_exact"] else ", the best that was found by anybody"
+    exact += f", mean of {content['tables']} tables" * (content["tables"] > 1)
     print(f"\n{name}: mean {kind}; optimum {content['optimum']:.4f}{exact}")
     for sampler, found in content["samplers"].items():
         cells = [
