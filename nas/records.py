@@ -219,6 +219,9 @@ class Measurement(Late):
     diverged: bool = False
     stopped: Literal["memory", "time"] | None = Field(default=None, description="the limit that the training ran into")
     continued_from: int = Field(default=0, ge=0)
+    halved_from: int | None = Field(
+        default=None, ge=0, description="epochs behind which batches were run in halves, for lack of memory"
+    )
     epochs: tuple[Epoch, ...] = ()
 
     @classmethod

@@ -131,6 +131,33 @@ class Suppressor:
             spread=spread.mean().item(),
         )
 
+    def state(self) -> dict[str, Tensor]:
+        """Return all that the steps to come depend on, by name; `load` takes it."""
+        found = {"at": torch.tensor(self._at), "strength": self._strength, "dual": self._dual}
+        found |= {f"excess.{name}": value for name, value in self._excess.items()}
+        if (drawn := self._positions.state()) is not None:
+            found["positions"] = drawn
+        for i, (name, state) in enumerate(self._states.items()):  # their order is that of sums over them
+            found |= {f"map.{i}:{name}:{field}": value for field, value in state.tensors().items()}
+        return found | {f"gradient.{i}": gradient for i, (_, gradient) in enumerate(self._gradients)}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Go on from a `state`; KeyError where it is that of another network."""
+        where = next((module.weight.device for module in self._maps.values()), torch.device("cpu"))
+        if "positions" in state:
+            self._positions.load(state["positions"], where)
+        placed = {key: value.to(where) for key, value in state.items()}
+        self._at, self._strength, self._dual = int(state["at"]), placed["strength"], placed["dual"]
+        self._excess = _below(placed, "excess.")
+        fields: dict[tuple[int, str], dict[str, Tensor]] = {}
+        for key, value in _below(placed, "map.").items():
+            i, _, rest = key.partition(":")
+            name, _, field = rest.rpartition(":")
+            fields.setdefault((int(i), name), {})[field] = value
+        self._states = {name: _State.from_tensors(self._maps[name], fields[i, name]) for i, name in sorted(fields)}
+        weights, gradients = [each.weight for each in self._states.values()], _below(placed, "gradient.")
+        self._gradients = [(weights[i], gradients[str(i)]) for i in range(len(gradients))]
+
     @property
     def _rest(self) -> int:
         """The first step without a penalty."""
@@ -243,6 +270,17 @@ class _State:
         living = (spread > 0) & (spread >= DEAD_SHARE * spread.median())
         return cls(seen.module.weight, reads, scales, variance, covariance if is_full else None, shares, living)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all but the weight, by field; what is None is left out."""
+        found = {name: getattr(self, name) for name in ("scales", "variance", "covariance", "shares", "living")}
+        return {name: value for name, value in found.items() if value is not None}
+
+    @classmethod
+    def from_tensors(cls, module: nn.Conv2d | nn.Linear, fields: dict[str, Tensor]) -> _State:
+        """Return the state of a map with these `tensors`."""
+        scales, variance, shares, living = (fields[name] for name in ("scales", "variance", "shares", "living"))
+        return cls(module.weight, expands(module), scales, variance, fields.get("covariance"), shares, living)
+
     def penalties(self, weight: Tensor, how: Suppression) -> tuple[Tensor, Tensor]:
         """Return R of this map alone, and what is penalised, of a stand-in (out, in) for its weight."""
         folded = weight * self.scales.to(weight).unsqueeze(1)
@@ -265,6 +303,10 @@ def _penalty(states: list[_State], how: Suppression) -> tuple[Tensor, list[Tenso
         penalised = torch.stack([penalty for _, penalty in pairs]).mean()
         gradients = torch.autograd.grad(penalised, stand_ins)
     return torch.stack([excess.detach() for excess, _ in pairs]).mean(), list(gradients)
+
+
+def _below(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def _is_chosen(module: nn.Conv2d | nn.Linear, how: Suppression) -> bool:

@@ -80,6 +80,15 @@ class Positions:
         first = torch.arange(images, device=device).unsqueeze(1) * available
         return torch.unravel_index((first + (chosen + own) % available).flatten(), leading)
 
+    def state(self) -> Tensor | None:
+        """Return the state of what draws; None before the first draw."""
+        return None if self._generator is None else self._generator.get_state()
+
+    def load(self, state: Tensor, device: torch.device) -> None:
+        """Go on drawing on `device` as where `state` was taken."""
+        self._generator = torch.Generator(device)
+        self._generator.set_state(state)
+
 
 @dataclass(eq=False)
 class Seen:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, Self, runtime_checkable
 
 from torch import Tensor
 
@@ -46,12 +46,22 @@ class Evaluator(Protocol):
         """Return the measurement; a diverged one is a result, an exception is a fault."""
 
 
+@runtime_checkable
+class Keeping(Protocol):
+    """An evaluator that keeps what a training has come to, so that it can go on from there, and has to be told when to
+    stop: no sooner than what came of the training is written down, or it would be made again from its start."""
+
+    def forget(self, candidate: Candidate, fidelity: Fidelity, seed: int) -> None:
+        """Drop what is kept of a training that will not go on, to no higher fidelity either."""
+
+
 @dataclass(frozen=True)
 class TrainingEvaluator:
     """Trains the candidate on a data set; measures accuracy, loss, interference and, at the lowest rung, at no cost.
 
     A training goes through the rungs of the `ladder` up to its own, or on from a checkpoint at one of them; a fidelity
     that is no rung is trained to at once. `plan` names one device. With a `pace`, what is far too slow is stopped.
+    `halved_from` and `in_halves`: as in `StagedTraining`.
     """
 
     data: Dataset
@@ -60,6 +70,8 @@ class TrainingEvaluator:
     ladder: tuple[Fidelity, ...] = ()
     checkpoints: Checkpoints = field(default_factory=lambda: Checkpoints(None))
     pace: Pace | None = None
+    halved_from: int | None = None
+    in_halves: bool = False
     tell: Callable[[str], None] = lambda _: None
 
     def __call__(
@@ -75,14 +87,16 @@ class TrainingEvaluator:
             if not is_out_of_memory(error):
                 raise
         free_memory(self.plan.device)
-        return Measurement(
-            fidelity=fidelity,
-            seed=seed,
-            epochs=(),
-            metrics=FrozenMap({}),
-            train_seconds=time.perf_counter() - started,
-            stopped="memory",
-        )
+        return out_of_memory(fidelity, seed, time.perf_counter() - started)
+
+    def halved(self) -> Self:
+        """Return an evaluator of the same that runs batches in halves: for a training whose process was killed for lack
+        of memory. It goes on from the checkpoint of that one, if there is any."""
+        return replace(self, in_halves=True)
+
+    def forget(self, candidate: Candidate, fidelity: Fidelity, seed: int) -> None:
+        """Remove the checkpoint of a training."""
+        self.checkpoints.forget(self.training(candidate.network, fidelity, seed).identity)
 
     def training(self, architecture: Architecture, fidelity: Fidelity, seed: int) -> StagedTraining:
         """Return the training that measures an architecture at a fidelity."""
@@ -96,6 +110,8 @@ class TrainingEvaluator:
             seed=seed,
             seconds_allowed=lambda stage: self._seconds_allowed(architecture, stage),
             tell=self._tell_once,
+            halved_from=self.halved_from,
+            in_halves=self.in_halves,
         )
 
     def _measurement(self, training: StagedTraining, on_epoch: Callable[[Progress], None]) -> Measurement:
@@ -114,6 +130,7 @@ class TrainingEvaluator:
             diverged=ended == "diverged",
             stopped="time" if ended == "time" else None,
             continued_from=staged.continued_from,
+            halved_from=staged.halved_from,
         )
 
     def _zero_cost_scores(self, training: StagedTraining) -> dict[str, float]:
@@ -162,3 +179,10 @@ class TrainingEvaluator:
     @cached_property
     def _tell_once(self) -> Once:
         return Once(self.tell)
+
+
+def out_of_memory(fidelity: Fidelity, seed: int, train_seconds: float = 0.0) -> Measurement:
+    """Return the measurement of a training that found too little memory, with whole batches and with halves."""
+    return Measurement(
+        fidelity=fidelity, seed=seed, metrics=FrozenMap({}), train_seconds=train_seconds, stopped="memory"
+    )

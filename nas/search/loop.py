@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from nas.architecture import Architecture
 from nas.errors import InputError, NasError
-from nas.records import Measurement, StudyConfig
+from nas.records import Measurement, ReferenceRecord, StudyConfig
 from nas.search.books import Job
-from nas.search.evaluator import Evaluator
+from nas.search.evaluator import Evaluator, Keeping
 from nas.search.samplers.fresh import ExhaustedError
 from nas.search.study import Study
 from nas.training.loop import Progress
@@ -122,11 +122,20 @@ def work(books: Books, job: Job, evaluate: Evaluator, on_event: Callable[[Event]
         except (NasError, RuntimeError, ValueError, ArithmeticError) as fault:
             error = _in_one_line(fault)
             books.fail(job, error)
+            _let_forget(evaluate, job, goes_on=False)
             on_event(Finished(job, None, error))
             return error
     books.finish(job, measurement)
+    _let_forget(evaluate, job, goes_on=measurement.is_complete and job.rung + 1 < len(books.config.fidelities))
     on_event(Finished(job, measurement))
     return ""
+
+
+def _let_forget(evaluate: Evaluator, job: Job, *, goes_on: bool) -> None:
+    """Tell an evaluator what became of a job, now that it is written; only candidates go on, from their own seed."""
+    is_own = job.kind != "replicate" and not isinstance(job.candidate, ReferenceRecord)
+    if isinstance(evaluate, Keeping) and not (goes_on and is_own):
+        evaluate.forget(job.candidate, job.fidelity, job.seed)
 
 
 def _check(measurement: Measurement, job: Job, config: StudyConfig) -> None:

@@ -1,6 +1,7 @@
-"""Where a training stands between two stages, on disk: its state and its epochs, whole or not at all.
+"""Where a training stands between two epochs, on disk: its state and its epochs, whole or not at all.
 
-Each training has one file, safetensors with a JSON header, that its latest stage replaces.
+Each training has one file, safetensors with a JSON header, that each of its epochs replaces, or, where epochs are
+short, those that are `SECONDS_AT_RISK` apart: to write and flush a small network's takes some milliseconds.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
@@ -22,6 +23,8 @@ from nas.training.step import State
 from nas.value import Value, canonical_json, digest
 
 MOST_BYTES = 5_000_000_000
+SECONDS_AT_RISK = 1.0
+"""Of training that a kill may cost, where an epoch is no longer."""
 _HEADER, _CHECKSUM = "nas", "sha256"
 _SUFFIX = ".safetensors"
 
@@ -40,11 +43,19 @@ class TrainingId(Value):
 
 
 class Reached(Value):
-    """How far a training has come: the stages behind it, as fidelities of the ladder, and its epochs."""
+    """How far a training has come: the stages that it has begun, as fidelities of the ladder, and its epochs.
+
+    What a measurement says of its making goes on as well: whoever wrote this was on the way to the fidelity `towards`,
+    had taken the training up at epoch `continued_from`, and had spent `seconds` on it since.
+    """
 
     training: TrainingId
-    stages: tuple[Fidelity, ...]
-    epochs: tuple[Epoch, ...]
+    stages: tuple[Fidelity, ...] = Field(min_length=1)
+    epochs: tuple[Epoch, ...] = Field(min_length=1)
+    towards: Fidelity
+    continued_from: int = Field(ge=0)
+    seconds: float = Field(ge=0)
+    halved_from: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +69,10 @@ class Checkpoint:
 class Checkpoints:
     """The checkpoints of a study, in a folder of any number of processes; without a folder, none are kept.
 
-    What cannot be written is skipped, what cannot be read is ignored: stages are then trained again. `tell` hears of
-    either, once. Beyond `most_bytes` the oldest go first. In the folders of `others` is only read: a study that took
-    over a training of theirs goes on from it.
+    What cannot be written is skipped, what cannot be read is ignored: epochs are then trained again. `tell` hears of
+    either, once. Beyond `most_bytes` the oldest go first, and none is as large. In the folders of `others` is only
+    read: a study that took over a training of theirs goes on from it. `seconds_at_risk`: of training that may be lost
+    where an epoch is no longer.
     """
 
     def __init__(
@@ -70,9 +82,15 @@ class Checkpoints:
         most_bytes: int = MOST_BYTES,
         *,
         others: Sequence[Path] = (),
+        seconds_at_risk: float = SECONDS_AT_RISK,
     ) -> None:
-        self._folder, self._tell, self._most_bytes = folder, Once(tell), most_bytes
-        self.others = tuple(others)
+        self._folder, self._tell = folder, Once(tell)
+        self.most_bytes, self.others, self.seconds_at_risk = most_bytes, tuple(others), seconds_at_risk
+
+    @property
+    def are_kept(self) -> bool:
+        """Whether there is a folder."""
+        return self._folder is not None
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Put a checkpoint in the place of the training's last one."""
@@ -83,7 +101,9 @@ class Checkpoints:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             content = _bytes(checkpoint)
-            self._make_room(len(content))
+            if len(content) > self.most_bytes:
+                raise OSError(f"one of {len(content):,} bytes is more than the {self.most_bytes:,} that all may take")
+            self._make_room(len(content), path)
             try:
                 _write(scratch, content)
                 scratch.replace(path)
@@ -91,6 +111,20 @@ class Checkpoints:
                 scratch.unlink(missing_ok=True)
         except OSError as error:
             self._tell(f"checkpoints are skipped: {self._folder}: {error.strerror or error}")
+
+    def forget(self, training: TrainingId) -> None:
+        """Remove the checkpoint of a training that is not to go on, and what a killed writer left of one."""
+        if self._folder is None:
+            return
+        for path in (self._folder / training.file_name, *self._folder.glob(f".{training.file_name}.*")):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                self._tell(f"checkpoints that are not needed stay: {self._folder}: {error.strerror or error}")
+
+    def ignore(self, training: TrainingId, reason: str) -> None:
+        """Say that what was loaded of a training cannot be gone on from."""
+        self._ignored(Path(training.file_name) if self._folder is None else self._folder / training.file_name, reason)
 
     def load(self, training: TrainingId) -> Checkpoint | None:
         """Return the latest checkpoint of a training; None when there is none that is whole and its own."""
@@ -100,7 +134,7 @@ class Checkpoints:
 
     def _read(self, path: Path, training: TrainingId) -> Checkpoint | None:
         try:
-            checkpoint = _read(path)
+            checkpoint = _read(path, self.most_bytes)
         except FileNotFoundError:
             return None
         except (OSError, SafetensorError, ValidationError, ValueError) as error:
@@ -114,10 +148,11 @@ class Checkpoints:
     def _files(self) -> Iterator[Path]:
         return iter(()) if self._folder is None else self._folder.glob(f"*{_SUFFIX}*")
 
-    def _make_room(self, size: int) -> None:
-        """Remove the oldest files until so many bytes more are allowed, those of killed writers among them."""
-        found = sorted((status.st_mtime_ns, status.st_size, path) for path, status in _statuses(self._files()))
-        excess = size + sum(own for _, own, _ in found) - self._most_bytes
+    def _make_room(self, size: int, place: Path) -> None:
+        """Remove the oldest files until one of `size` is allowed at its place, those of killed writers among them."""
+        others = (path for path in self._files() if path != place)  # what is there now is replaced, never missing
+        found = sorted((status.st_mtime_ns, status.st_size, path) for path, status in _statuses(others))
+        excess = size + sum(own for _, own, _ in found) - self.most_bytes
         for _, own, path in found:
             if excess <= 0:
                 return
@@ -148,9 +183,11 @@ def _write(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _read(path: Path) -> Checkpoint:
+def _read(path: Path, most_bytes: int) -> Checkpoint:
     """Return what a file holds; ValueError, SafetensorError or OSError when it is not what was written."""
-    path.stat()  # safe_open does not say that a file is missing in a way that can be told apart
+    size = path.stat().st_size  # safe_open does not say that a file is missing in a way that can be told apart
+    if size > most_bytes:
+        raise ValueError(f"its {size:,} bytes are more than the {most_bytes:,} that all may take")
     with safe_open(path, framework="pt") as file:
         found = file.metadata() or {}
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping

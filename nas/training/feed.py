@@ -61,6 +61,11 @@ class Feed:
         self._at_once = 1 if plan.device == "cpu" else max(1, together)
 
     @property
+    def generator(self) -> torch.Generator:
+        """What draws the order and the augmentation: its state between two epochs is where the feed stands."""
+        return self._generator
+
+    @property
     def batches(self) -> int:
         """How many batches, and so optimizer steps, an epoch has."""
         return max(1, len(self.images) // self.batch_size)

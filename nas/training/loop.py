@@ -21,7 +21,7 @@ from nas.interference.suppression import SuppressionReport
 from nas.records import Epoch, Fidelity, Plan, Recipe
 from nas.training.feed import Feed
 from nas.training.graph import GraphedStep, own_stream
-from nas.training.step import State, Step, Stepper, forward
+from nas.training.step import ForeignStateError, State, Step, Stepper, forward
 from nas.value import derive_seed
 
 EVALUATION_BATCH = 128
@@ -31,6 +31,8 @@ STEPS_BETWEEN_CHECKS = 50
 """How often the loss is read back to see whether it is still finite; reading it waits for a GPU."""
 TIME_CONSTANTS = 4
 """The moving average of the training loss forgets over this part of the steps: a quarter."""
+
+_RANDOM, _SECONDS = "random.", "seconds"
 
 Ending = Literal["diverged", "time"]
 
@@ -50,23 +52,27 @@ class Stage:
     """Where a training stands among the stages of a longer one, and what it must keep to.
 
     It goes on from the `state` that `epochs_before` have come to. Learning rate, averaged weights and suppression start
-    anew in each stage, and what a stage draws is its own. `parts`: as in `Step`.
+    anew in each stage, and what a stage draws is its own. With epochs `done`, the state is that behind the last of
+    them, and the stage goes on in its midst as if it had not stopped. `keep` hears of every epoch, and of how to have
+    the state behind it. From the epoch `halved_from` on, counted from the first stage, batches are run in halves.
     """
 
     epochs_before: int = 0
     state: State | None = field(default=None, repr=False)
-    parts: int = 1
+    done: tuple[Epoch, ...] = ()
+    halved_from: int | None = None
     time_limit_s: float = math.inf
     tell: Callable[[str], None] = lambda _: None
+    keep: Callable[[tuple[Epoch, ...], Callable[[], State]], None] = lambda *_: None
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a training gave: the network with its final (or averaged) weights, and its epochs.
+    """What a training gave: the network with its final (or averaged) weights, and its epochs, those `done` before too.
 
     `ended` says why there is no more, None for a training that came to its end. `train_loss_ema` is then the moving
-    average of its steps' losses, and `state` what a next stage goes on from. `suppression` is None where the recipe
-    asks for none, the network has no map to act on, or it ended before.
+    average of its steps' losses, and `state` what it can be resumed from, or a next stage begun. `suppression` is None
+    where the recipe asks for none, the network has no map to act on, or it ended before.
     """
 
     network: nn.Module
@@ -102,15 +108,17 @@ def train(
 
     Training ends early, with `ended` set, when the loss is no longer finite or a time limit is reached. The result
     depends on the arguments alone (on a CPU, to the bit). A training in stages calls this once for each.
+    ForeignStateError for a state of another training.
     """
     started, stage = time.perf_counter(), stage or Stage()
-    epochs: list[Epoch] = []
+    epochs = list(stage.done)
     with own_stream(plan.device), _execution(plan, seed):
         run = _Run(network, data, recipe, fidelity, plan, seed, stage)
         try:
-            for i in range(1, fidelity.epochs + 1):
+            for i in range(len(epochs) + 1, fidelity.epochs + 1):
                 is_due = i == fidelity.epochs or (evaluate_every is not None and i % evaluate_every == 0)
                 epochs.append(run.epoch(with_validation=is_due))
+                stage.keep(tuple(epochs), run.state)
                 done, whole = (stage.epochs_before + epochs for epochs in (i, fidelity.epochs))
                 on_epoch(Progress(done, whole, epochs[-1], run.images_per_second))
         except _EndedError as end:
@@ -152,7 +160,7 @@ def _execution(plan: Plan, seed: int) -> Iterator[None]:
     Both are the process's, so a training beside others, in a thread of its own, leaves them alone. Our networks draw
     from generators that they are given; only another's dropout would miss the seed.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if not _is_alone():
         yield
         return
     threads = torch.get_num_threads()
@@ -167,6 +175,11 @@ def _execution(plan: Plan, seed: int) -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(threads)
+
+
+def _is_alone() -> bool:
+    """Say whether what belongs to the process belongs to this training."""
+    return threading.current_thread() is threading.main_thread()
 
 
 class _EndedError(Exception):
@@ -190,25 +203,44 @@ class _Run:
         seed: int,
         stage: Stage,
     ) -> None:
-        self.plan, self.deadline = plan, time.perf_counter() + stage.time_limit_s
+        self.plan, self.stage = plan, stage
+        self.deadline = time.perf_counter() + stage.time_limit_s - sum(epoch.seconds for epoch in stage.done)
         own_seed = derive_seed(seed, "stage", stage.epochs_before) if stage.epochs_before else seed
         self.feed = Feed(data, recipe, fidelity, plan, seed=own_seed, mirror_seed=seed, tell=stage.tell)
-        self.epochs = stage.epochs_before
+        self.epochs = stage.epochs_before + len(stage.done)
         steps = fidelity.epochs * self.feed.batches
-        self.step = Step(network, recipe, plan, steps=steps, seed=own_seed, parts=stage.parts, state=stage.state)
-        is_graphed = plan.cuda_graphs and plan.device != "cpu" and recipe.suppression is None  # which hooks some steps
-        self.make_step: Stepper = GraphedStep(self.step, stage.tell) if is_graphed else self.step
-        self.steps = 0
-        self.training_seconds = 0.0
+        self.step = Step(network, recipe, plan, steps=steps, seed=own_seed, parts=self.parts)
+        self.is_graphed = (
+            plan.cuda_graphs and plan.device != "cpu" and recipe.suppression is None
+        )  # it hooks some steps
+        self.steps, self.training_seconds = 0, 0.0
+        if stage.state is not None and not stage.done:
+            self.step.begin(stage.state)
+        elif stage.state is not None:
+            self._resume(stage.state)
+        self.make_step = self._stepper()  # what is captured has its state before
 
     @property
     def images_per_second(self) -> float:
         """Training images per second of training time, evaluation left out."""
         return self.steps * self.feed.batch_size / self.training_seconds if self.training_seconds else 0.0
 
+    @property
+    def parts(self) -> int:
+        """In how many parts the batches of the next epoch are run."""
+        return 1 if self.stage.halved_from is None or self.epochs < self.stage.halved_from else 2
+
+    def state(self) -> State:
+        """Return copies of all that the epochs to come depend on: that of the steps, and of what is drawn from."""
+        drawn = {_RANDOM + name: generator.get_state() for name, generator in self._generators().items()}
+        taken = {_SECONDS: torch.tensor(self.training_seconds, dtype=torch.float64)}
+        return self.step.state() | drawn | taken
+
     def epoch(self, *, with_validation: bool) -> Epoch:
         """Train for one epoch and evaluate if asked; _EndedError when training is not to go on."""
         started, first = time.perf_counter(), self.steps
+        if self.step.parts != self.parts:
+            self.step.parts, self.make_step = self.parts, self._stepper()
         for batch in self.feed.epoch(self.epochs):
             self.make_step(*batch)
             self.steps += 1
@@ -237,9 +269,30 @@ class _Run:
             seconds=time.perf_counter() - started,
             images_per_second=self.images_per_second,
             train_loss_ema=moving_average(self.step.losses) if ended is None else None,
-            state=self.step.state() if ended is None else {},
+            state=self.state() if ended is None else {},
             suppression=None if suppressor is None else suppressor.report(),
         )
+
+    def _stepper(self) -> Stepper:
+        return GraphedStep(self.step, self.stage.tell) if self.is_graphed else self.step
+
+    def _resume(self, state: State) -> None:
+        self.steps = self.step.resume(state)
+        if self.steps != len(self.stage.done) * self.feed.batches or _SECONDS not in state:
+            raise ForeignStateError(f"{self.steps} steps are not {len(self.stage.done)} epochs")
+        self.training_seconds = state[_SECONDS].item()
+        for name, generator in self._generators().items():
+            if _RANDOM + name in state:  # what was trained in a thread lacks those of the process
+                generator.set_state(state[_RANDOM + name])
+
+    def _generators(self) -> dict[str, torch.Generator]:
+        """Return what draws, but for the steps' own: the feed's and, where they are this training's, the process's."""
+        found = {"feed": self.feed.generator}
+        if _is_alone():
+            found["process"] = torch.default_generator
+            if self.plan.device.startswith("cuda"):
+                found["device"] = torch.cuda.default_generators[torch.device(self.plan.device).index or 0]
+        return found
 
     def _train_loss(self, first: int) -> float:
         """Return the mean loss of the steps since `first`; _EndedError when it is not finite."""

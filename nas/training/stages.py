@@ -1,14 +1,16 @@
 """Training in stages: through the rungs of a ladder, each annealed to its end, on from the last checkpoint there is.
 
 A stage is a `train` of its own, with its own warm-up and annealing. Weights, buffers and what the optimizer remembers
-go from one to the next as a copy, which is also what a checkpoint holds: so going on from one is the same, to the bit
-on a CPU, as never having stopped. (With an optimizer that forgets, each stage pays for another start: on digits in
-stages of 2, 2 and 4 epochs, 1.3 points of accuracy over 12 seeds.) Averaged weights and suppression start anew.
+go from one to the next as a copy, which is part of what a checkpoint holds: so going on from one, within a stage or
+between two, is the same, to the bit on a CPU, as never having stopped. (With an optimizer that forgets, each stage pays
+for another start: on digits in stages of 2, 2 and 4 epochs, 1.3 points of accuracy over 12 seeds.) Averaged weights and
+suppression start anew in a stage.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -21,7 +23,7 @@ from nas.training.checkpoint import Checkpoint, Checkpoints, Reached, TrainingId
 from nas.training.graph import free_memory
 from nas.training.loop import Progress, Stage, Training, train
 from nas.training.memory import is_out_of_memory
-from nas.training.step import State
+from nas.training.step import ForeignStateError, State
 from nas.value import canonical_json, digest
 
 
@@ -29,7 +31,8 @@ from nas.value import canonical_json, digest
 class Staged:
     """What a training in stages gave: the last stage, and the network as it was built for that one.
 
-    `epochs` are all since the first weights, `continued_from` of them from a checkpoint; `seconds` counts the rest.
+    `epochs` are all since the first weights, `continued_from` of them those of a training to a lower rung; `seconds`
+    counts the rest, and what was done of it before a kill. `halved_from`: as in `Stage`.
     """
 
     network: Network
@@ -37,13 +40,15 @@ class Staged:
     epochs: tuple[Epoch, ...]
     continued_from: int
     seconds: float
+    halved_from: int | None
 
 
 @dataclass(frozen=True)
 class StagedTraining:
     """One training to the top of `rungs`; InputError when their epochs do not rise.
 
-    `seconds_allowed` limits each stage, which it is given as a fidelity with the stage's own epochs.
+    `seconds_allowed` limits each stage, which it is given as a fidelity with the stage's own epochs. Batches are run in
+    halves from the epoch `halved_from` on, or, `in_halves`, from where the training is taken up.
     """
 
     architecture: Architecture
@@ -54,6 +59,8 @@ class StagedTraining:
     seed: int
     seconds_allowed: Callable[[Fidelity], float] = lambda _: math.inf
     tell: Callable[[str], None] = lambda _: None
+    halved_from: int | None = None
+    in_halves: bool = False
 
     def __post_init__(self) -> None:
         """Check the rungs."""
@@ -64,25 +71,20 @@ class StagedTraining:
     def run(
         self, checkpoints: Checkpoints, on_epoch: Callable[[Progress], None] = lambda _: None, *, goes_on: bool = False
     ) -> Staged:
-        """Train, and leave a checkpoint before each stage that is still to come; `goes_on`: there are more rungs.
+        """Train, and keep a checkpoint while there is something to come; `goes_on`: there are more rungs.
 
-        A stage that runs out of memory is repeated once with each batch in halves (`Step`); then the error is raised.
+        What is kept at last stays until `forget`: a result that was not written down yet may be needed again. A stage
+        that runs out of memory is repeated once, from where it was taken up, with each batch in halves (`Step`), and
+        so are those behind it; when memory runs out again the error is raised.
         """
-        epochs, state = self._resumed(checkpoints)
-        continued_from, seconds = len(epochs), 0.0
-        for at, stage in self._stages():
-            if at < continued_from:
-                continue
-            network, training = self._train(stage, at, state, on_epoch)
-            epochs += training.epochs
-            seconds += training.seconds
-            is_top = len(epochs) == self.rungs[-1].epochs
-            if training.ended is not None or (is_top and not goes_on):
-                break
-            state = training.state
-            reached = Reached(training=self.identity, stages=self._behind(len(epochs)), epochs=epochs)
-            checkpoints.save(Checkpoint(reached, state))
-        return Staged(network, training, epochs, continued_from, seconds)
+        found = self._found(checkpoints)
+        try:
+            return _Way(self, checkpoints, found, goes_on=goes_on).walk(on_epoch)
+        except ForeignStateError as error:
+            if found is None:
+                raise
+            checkpoints.ignore(self.identity, str(error))
+        return _Way(self, checkpoints, None, goes_on=goes_on).walk(on_epoch)
 
     @property
     def identity(self) -> TrainingId:
@@ -97,43 +99,116 @@ class StagedTraining:
         """Return the untrained network, for the classes and channels of the data."""
         return build(self.architecture, task_of(self.data, fidelity), seed=self.seed)
 
-    def _stages(self) -> Iterator[tuple[int, Fidelity]]:
+    def stages(self) -> Iterator[tuple[int, Fidelity]]:
         """Yield the epochs behind each stage, and the stage as a fidelity with the epochs that it adds."""
         behind = 0
         for rung in self.rungs:
             yield behind, rung.model_copy(update={"epochs": rung.epochs - behind})
             behind = rung.epochs
 
-    def _behind(self, epochs: int) -> tuple[Fidelity, ...]:
-        return tuple(rung for rung in self.rungs if rung.epochs <= epochs)
+    def _found(self, checkpoints: Checkpoints) -> Checkpoint | None:
+        """Return a checkpoint on the way to the top; None, where there is none."""
+        found = checkpoints.load(self.identity)
+        if found is None or found.reached.stages != self.rungs[: len(found.reached.stages)]:
+            return None
+        begun = (0, *(rung.epochs for rung in found.reached.stages))
+        return found if begun[-2] < len(found.reached.epochs) <= begun[-1] else None
 
-    def _resumed(self, checkpoints: Checkpoints) -> tuple[tuple[Epoch, ...], State | None]:
-        """Return the epochs and the weights of a checkpoint on the way to the top; none, where there is none."""
-        found = checkpoints.load(self.identity) if len(self.rungs) > 1 else None
-        if found is None or found.reached.stages != self.rungs[:-1][: len(found.reached.stages)]:
-            return (), None
-        return found.reached.epochs, found.state
 
-    def _train(
-        self, stage: Fidelity, at: int, state: State | None, on_epoch: Callable[[Progress], None]
-    ) -> tuple[Network, Training]:
+class _Way:
+    """One run of a training in stages, from its start or from a checkpoint."""
+
+    def __init__(
+        self, training: StagedTraining, checkpoints: Checkpoints, found: Checkpoint | None, *, goes_on: bool
+    ) -> None:
+        """Take up the training where it was `found`."""
+        self._of, self._checkpoints, self._goes_on = training, checkpoints, goes_on
+        self._top = training.rungs[-1]
+        reached = None if found is None else found.reached
+        self._state = None if found is None else found.state
+        self._epochs = () if reached is None else reached.epochs
+        is_same = reached is not None and reached.towards == self._top
+        self._continued_from = reached.continued_from if reached is not None and is_same else len(self._epochs)
+        self._before = reached.seconds if reached is not None and is_same else 0.0
+        self._started = self._saved = time.perf_counter()
+        self._halved_from = (
+            training.halved_from if reached is None or reached.halved_from is None else reached.halved_from
+        )
+        if training.in_halves:
+            self._halve(len(self._epochs))
+
+    def walk(self, on_epoch: Callable[[Progress], None]) -> Staged:
+        """Train what is left of the stages."""
+        for at, stage in self._of.stages():
+            end = at + stage.epochs
+            if end <= len(self._epochs) and end < self._top.epochs:
+                continue
+            network, training = self._train(stage, at, on_epoch)
+            self._epochs, self._state = self._epochs[:at] + training.epochs, training.state
+            if training.ended is not None:
+                break
+        return Staged(network, training, self._epochs, self._continued_from, self._seconds, self._halved_from)
+
+    @property
+    def _seconds(self) -> float:
+        return self._before + time.perf_counter() - self._started
+
+    def _halve(self, epoch: int) -> None:
+        self._halved_from = epoch if self._halved_from is None else min(epoch, self._halved_from)
+
+    def _train(self, stage: Fidelity, at: int, on_epoch: Callable[[Progress], None]) -> tuple[Network, Training]:
+        """Train one stage, or what is left of it."""
+        of, done = self._of, self._epochs[at:]
+
         def report(progress: Progress) -> None:
-            on_epoch(replace(progress, epochs=self.rungs[-1].epochs))
+            on_epoch(replace(progress, epochs=self._top.epochs))
 
-        def attempt(parts: int) -> tuple[Network, Training]:
-            network = self.build(stage)
-            place = Stage(at, state, parts, self.seconds_allowed(stage), self.tell)
+        def attempt() -> tuple[Network, Training]:
+            network = of.build(stage)
+            place = Stage(
+                epochs_before=at,
+                state=self._state,
+                done=done,
+                halved_from=self._halved_from,
+                time_limit_s=of.seconds_allowed(stage),
+                tell=of.tell,
+                keep=lambda epochs, state: self._keep(self._epochs[:at] + epochs, state, at + stage.epochs),
+            )
             return network, train(
-                network, self.data, self.recipe, stage, self.plan, seed=self.seed, on_epoch=report, stage=place
+                network, of.data, of.recipe, stage, of.plan, seed=of.seed, on_epoch=report, stage=place
             )
 
         try:
-            return attempt(1)
+            return attempt()
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
+            if not is_out_of_memory(error) or (self._halved_from is not None and self._halved_from <= at + len(done)):
                 raise
-        free_memory(self.plan.device)
-        return attempt(2)
+        free_memory(of.plan.device)
+        self._halve(at + len(done))
+        return attempt()
+
+    def _keep(self, epochs: tuple[Epoch, ...], state: Callable[[], State], end: int) -> None:
+        """Save what an epoch has come to, the last one of a stage in any case, others unless little would be lost."""
+        is_last, is_top = len(epochs) == end, end == self._top.epochs
+        at_risk = time.perf_counter() - self._saved + (0.0 if is_last else epochs[-1].seconds)
+        is_due = at_risk >= self._checkpoints.seconds_at_risk or (is_last and (not is_top or self._goes_on))
+        if is_due and self._checkpoints.are_kept:
+            self._save(epochs, state())
+
+    def _save(self, epochs: tuple[Epoch, ...], state: State) -> None:
+        """Save a checkpoint."""
+        begun = sum(rung.epochs < len(epochs) for rung in self._of.rungs) + 1
+        reached = Reached(
+            training=self._of.identity,
+            stages=self._of.rungs[:begun],
+            epochs=epochs,
+            towards=self._top,
+            continued_from=self._continued_from,
+            seconds=self._seconds,
+            halved_from=self._halved_from,
+        )
+        self._checkpoints.save(Checkpoint(reached, state))
+        self._saved = time.perf_counter()
 
 
 def task_of(data: Dataset, fidelity: Fidelity) -> Task:

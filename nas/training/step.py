@@ -6,7 +6,8 @@ Nothing in a step is read back, so that a GPU need not wait and the whole step c
 from __future__ import annotations
 
 import copy
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Protocol
 
 import torch
@@ -19,9 +20,14 @@ from nas.records import Plan, Recipe
 from nas.value import derive_seed
 
 State = dict[str, Tensor]
-"""What a training has come to, by name: contiguous tensors on the CPU."""
+"""What a training has come to, by name: contiguous tensors on the CPU, no two of one storage."""
 
-_NETWORK, _OPTIMIZER = "network.", "optimizer."
+
+class ForeignStateError(ValueError):
+    """A state that is not one of this training, whoever wrote it."""
+
+
+_NETWORK, _OPTIMIZER, _AVERAGE, _SUPPRESSION, _STEPS = "network.", "optimizer.", "average.", "suppression.", "steps."
 
 
 class Stepper(Protocol):
@@ -35,8 +41,7 @@ class Step:
     """The steps of one training, made one by one.
 
     `losses` (steps,) holds the loss of every step made. A batch is run in `parts` whose gradients add up: steps and
-    effective batch stay what they were, but a batch-norm sees the images of its part alone. `state` is that of earlier
-    steps to go on from.
+    effective batch stay what they were, but a batch-norm sees the images of its part alone.
     """
 
     def __init__(
@@ -48,10 +53,9 @@ class Step:
         steps: int,
         seed: int,
         parts: int = 1,
-        state: State | None = None,
     ) -> None:
-        """Put the network where the plan says; learning rate, average and suppression start anew."""
-        self._recipe, self._plan, self._parts = recipe, plan, parts
+        """Put the network where the plan says."""
+        self._recipe, self._plan, self.parts = recipe, plan, parts
         self.network = place(network, plan).train()
         self.average = Average(network, recipe.ema_decay) if recipe.ema_decay else None
         self.generator = torch.Generator(plan.device).manual_seed(derive_seed(seed, "layers"))
@@ -70,14 +74,12 @@ class Step:
         self._rate = torch.zeros(1, device=plan.device)
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate
-        if state is not None:
-            self._load(state)
 
     def __call__(self, inputs: Tensor, labels: Tensor) -> None:
         """Make the next step."""
         torch.index_select(self.rates, 0, self._at, out=self._rate)
         with nullcontext() if self.suppressor is None else self.suppressor.watching():
-            parts = zip(inputs.chunk(self._parts), labels.chunk(self._parts), strict=True)
+            parts = zip(inputs.chunk(self.parts), labels.chunk(self.parts), strict=True)
             losses = [self._backward(*part, images=len(inputs)) for part in parts]
         if self.suppressor is not None:
             self.suppressor.step()
@@ -94,25 +96,46 @@ class Step:
         return self.average.network if self.average is not None else self.network
 
     def state(self) -> State:
-        """Return copies of all that another training goes on from: weights, buffers, what the optimizer remembers."""
+        """Return copies of all that the steps to come depend on, and of the losses so far."""
         found = {_NETWORK + name: tensor for name, tensor in self.network.state_dict().items()}
         for name, parameter in self.network.named_parameters():
             remembered = self._optimizer.state[parameter]
             found |= {f"{_OPTIMIZER}{name}:{key}": value for key, value in remembered.items() if value is not None}
+        if self.average is not None:
+            found |= {_AVERAGE + name: tensor for name, tensor in self.average.network.state_dict().items()}
+        if self.suppressor is not None:
+            found |= {_SUPPRESSION + name: tensor for name, tensor in self.suppressor.state().items()}
+        found |= {_STEPS + "losses": self.losses, _STEPS + "at": self._at}
+        found[_STEPS + "generator"] = self.generator.get_state()
         return {
             name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
             for name, tensor in found.items()
         }
 
-    def _load(self, state: State) -> None:
-        own = {name.removeprefix(_NETWORK): tensor for name, tensor in state.items() if name.startswith(_NETWORK)}
-        self.network.load_state_dict(own)
-        parameters = dict(self.network.named_parameters())
-        for name, value in state.items():
-            if name.startswith(_OPTIMIZER):
-                of, _, key = name.removeprefix(_OPTIMIZER).rpartition(":")
+    def begin(self, state: State) -> None:
+        """Begin with the weights, and what the optimizer remembers, of a `state`: all else starts anew."""
+        with _foreign():
+            self.network.load_state_dict(below(state, _NETWORK))
+            parameters = dict(self.network.named_parameters())
+            for name, value in below(state, _OPTIMIZER).items():
+                of, _, key = name.rpartition(":")
                 like = parameters[of] if value.ndim else self._rate.squeeze()
                 self._optimizer.state[parameters[of]][key] = torch.empty_like(like).detach().copy_(value)
+
+    def resume(self, state: State) -> int:
+        """Go on from a `state` of the same training, before the first step here; return how many steps it has made."""
+        self.begin(state)
+        with _foreign():
+            if self.average is not None:
+                self.average.resume(below(state, _AVERAGE))
+            if self.suppressor is not None:
+                self.suppressor.load(below(state, _SUPPRESSION))
+            if state[_STEPS + "losses"].shape != self.losses.shape:
+                raise ValueError(f"of {len(state[_STEPS + 'losses'])} steps, not {len(self.losses)}")
+            self.losses.copy_(state[_STEPS + "losses"])
+            self._at.copy_(state[_STEPS + "at"])
+            self.generator.set_state(state[_STEPS + "generator"])
+            return int(state[_STEPS + "at"])
 
     def _backward(self, inputs: Tensor, labels: Tensor, *, images: int) -> Tensor:
         """Add the gradients of these of the batch's `images`; return their share of the mean loss."""
@@ -144,6 +167,27 @@ class Average:
             if not (self._is_started and own_tensor.is_floating_point()):
                 own_tensor.copy_(new_tensor)
         self._is_started = True
+
+    def resume(self, state: State) -> None:
+        """Go on from the average that `state` holds."""
+        self.network.load_state_dict(state)
+        self._is_started = True
+
+
+def below(state: State, prefix: str) -> State:
+    """Return the tensors whose names begin with `prefix`, by the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+
+
+@contextmanager
+def _foreign() -> Iterator[None]:
+    """Raise ForeignStateError for what does not fit: a name that is missing, another shape."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise ForeignStateError(" ".join(str(error).split())) from error
 
 
 def forward(network: nn.Module, batch: Tensor, plan: Plan) -> Tensor:

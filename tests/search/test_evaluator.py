@@ -166,15 +166,15 @@ def test_a_training_is_given_twenty_times_what_was_predicted(evaluate: TrainingE
 def test_running_out_of_memory_twice_is_a_measurement(
     evaluate: TrainingEvaluator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tried = list[int]()
+    tried = list[int | None]()
 
     def no_memory(*_: object, stage: Stage, **__: object) -> None:
-        tried.append(stage.parts)
+        tried.append(stage.halved_from)
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr("nas.training.stages.train", no_memory)
     made = evaluate(candidate(architecture()), RUNG, 0, quiet)
-    assert tried == [1, 2]
+    assert tried == [None, 0]
     assert (made.stopped, made.epochs, dict(made.metrics)) == ("memory", (), {})
 
 

@@ -18,8 +18,14 @@ from nas.training.step import Step
 from tests.training.conftest import Build
 
 OURS, OTHERS = (TrainingId(arch_id=name, seed=1, conditions="c") for name in ("abcdef012345", "fedcba543210"))
+RUNG = Fidelity(epochs=1, resolution=8)
 REACHED = Reached(
-    training=OURS, stages=(Fidelity(epochs=1, resolution=8),), epochs=(Epoch(train_loss=2.0, seconds=1.0),)
+    training=OURS,
+    stages=(RUNG,),
+    epochs=(Epoch(train_loss=2.0, seconds=1.0),),
+    towards=RUNG,
+    continued_from=0,
+    seconds=1.5,
 )
 
 Damage = Callable[[Path], object]
@@ -101,6 +107,79 @@ def test_what_is_damaged_or_foreign_is_ignored_and_said_once(saved: Checkpoint, 
     (line,) = lines
     assert line.startswith("a checkpoint is ignored")
     assert "\n" not in line
+
+
+def test_a_bit_flipped_anywhere_is_found(saved: Checkpoint, tmp_path: Path) -> None:
+    store, file = Checkpoints(tmp_path), tmp_path / OURS.file_name
+    store.save(saved)
+    content = file.read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    assert len(content) > 2 * header
+    for place in {*range(16), *range(0, header, 41), *range(header, len(content), 97), len(content) - 1}:
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << place % 8
+        file.write_bytes(flipped)
+        assert store.load(OURS) is None, place
+    file.write_bytes(content)
+    assert store.load(OURS) is not None
+
+
+def test_a_file_cut_anywhere_or_grown_is_found(saved: Checkpoint, tmp_path: Path) -> None:
+    store, file = Checkpoints(tmp_path), tmp_path / OURS.file_name
+    store.save(saved)
+    content = file.read_bytes()
+    for changed in [*(content[:end] for end in range(0, len(content), 997)), content + b"\0", b"\xff" * 16]:
+        file.write_bytes(changed)
+        assert store.load(OURS) is None, len(changed)
+
+
+def test_a_huge_file_is_not_even_read(saved: Checkpoint, tmp_path: Path) -> None:
+    lines = list[str]()
+    store = Checkpoints(tmp_path, lines.append)
+    store.save(saved)
+    with (tmp_path / OURS.file_name).open("r+b") as file:
+        file.truncate(10**12)  # sparse: it takes no disk
+    assert store.load(OURS) is None
+    assert lines[0].endswith("its 1,000,000,000,000 bytes are more than the 5,000,000,000 that all may take")
+
+
+def test_one_that_is_larger_than_all_may_be_is_skipped(saved: Checkpoint, tmp_path: Path) -> None:
+    lines = list[str]()
+    other = Checkpoint(REACHED.model_copy(update={"training": OTHERS}), {"a": torch.zeros(1)})
+    store = Checkpoints(tmp_path, lines.append, most_bytes=5_000)
+    store.save(other)
+    store.save(saved)
+    assert store.load(OURS) is None
+    assert store.load(OTHERS) is not None
+    assert lines[0].startswith("checkpoints are skipped: ")
+    assert lines[0].endswith(" bytes is more than the 5,000 that all may take")
+
+
+def test_the_last_one_of_a_training_makes_no_room_for_its_next(
+    saved: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Checkpoints(tmp_path).save(saved)
+    size = (tmp_path / OURS.file_name).stat().st_size
+    store = Checkpoints(tmp_path, most_bytes=size + 100)
+
+    def killed(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint.os, "fsync", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.save(saved)
+    assert store.load(OURS) is not None
+
+
+def test_what_is_forgotten_is_gone_with_what_a_killed_writer_left(saved: Checkpoint, tmp_path: Path) -> None:
+    store = Checkpoints(tmp_path, pytest.fail)
+    store.save(saved)
+    store.save(Checkpoint(REACHED.model_copy(update={"training": OTHERS}), saved.state))
+    (tmp_path / f".{OURS.file_name}.123").write_bytes(b"half")
+    store.forget(OURS)
+    store.forget(OURS)
+    Checkpoints(None).forget(OURS)
+    assert [path.name for path in tmp_path.iterdir()] == [OTHERS.file_name]
 
 
 def test_a_full_disk_is_said_once_and_stops_nothing(

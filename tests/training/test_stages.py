@@ -165,12 +165,12 @@ OUT_OF_MEMORY = [
 ]
 
 
-def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int) -> list[int]:
-    """Let so many calls of `train` fail; return the list that gets the parts of each call."""
-    parts = list[int]()
+def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int) -> list[int | None]:
+    """Let so many calls of `train` fail; return the list that gets from which epoch on each call has halves."""
+    parts = list[int | None]()
 
     def short(*given: Any, stage: Any, **more: Any) -> Any:
-        parts.append(stage.parts)
+        parts.append(stage.halved_from)
         if len(parts) <= times:
             raise error
         return train(*given, stage=stage, **more)
@@ -180,13 +180,13 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int) -> li
 
 
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["gpu", "cpu", "python"])
-def test_without_memory_a_stage_is_repeated_once_in_halves(
+def test_without_memory_a_stage_is_repeated_once_in_halves_as_are_those_behind_it(
     staged: Make, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     parts = failing(monkeypatch, error, times=1)
     made = staged().run(NONE)
-    assert parts == [1, 2, 1, 1]
-    assert (made.last.ended, len(made.epochs)) == (None, 4)
+    assert parts == [None, 0, 0, 0]
+    assert (made.last.ended, len(made.epochs), made.halved_from) == (None, 4, 0)
 
 
 def test_without_memory_for_halves_either_the_error_is_raised(staged: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +199,7 @@ def test_another_fault_is_not_repeated(staged: Make, monkeypatch: pytest.MonkeyP
     parts = failing(monkeypatch, RuntimeError("shapes do not match"), times=1)
     with pytest.raises(RuntimeError, match="shapes"):
         staged().run(NONE)
-    assert parts == [1]
+    assert parts == [None]
 
 
 @pytest.mark.parametrize("epochs", [(2, 2), (3, 1)])
