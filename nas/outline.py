@@ -44,6 +44,7 @@ class TrainingOutline(Struct, gc=False):
     diverged: bool = False
     stopped: Literal["memory", "time"] | None = None
     continued_from: Count = 0
+    halved_from: Count | None = None
 
 
 class _Cost(Struct, gc=False):

@@ -25,5 +25,12 @@ Side = Annotated[
 Download = Annotated[bool, typer.Option("--download", help="Fetch a published data set that is missing.")]
 SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that do not decode.")]
 Cap = Annotated[str | None, typer.Option("--cap", metavar="COUNT", help="Most parameters, such as 1.5M or 100k.")]
+CheckpointDisk = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Most disk for checkpoints, such as 500M; 0 keeps none, the oldest go first. [default: 5G]",
+    ),
+]
 
 DEFAULT_RESULTS = Path("results")

@@ -95,7 +95,8 @@ def _command(prepared: Prepared, request: SearchRequest) -> list[str]:
     where = ["--results", str(request.results), *(["--storage", request.storage] if request.storage else [])]
     trials = prepared.plan.trials_per_device
     allow = ["--allow-code"] if is_code_allowed() else []
-    return [*allow, "worker", prepared.study.name, *where, "--trials-per-gpu", str(trials)]
+    disk = ["--checkpoint-disk", request.checkpoint_disk] if request.checkpoint_disk is not None else []
+    return [*allow, "worker", prepared.study.name, *where, "--trials-per-gpu", str(trials), *disk]
 
 
 def _present(studies: Sequence[Prepared], request: SearchRequest, *, as_json: bool) -> None:

@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from nas.cli.options import DEFAULT_RESULTS, Cap, Download, Json, Results, SkipBroken, Storage, StudyName
+from nas.cli.options import (
+    DEFAULT_RESULTS,
+    Cap,
+    CheckpointDisk,
+    Download,
+    Json,
+    Results,
+    SkipBroken,
+    Storage,
+    StudyName,
+)
 
 
 def search(
@@ -112,6 +122,7 @@ def search(
             "as a trial, the rest only informs the sampler.",
         ),
     ] = None,
+    checkpoint_disk: CheckpointDisk = None,
     download: Download = False,
     skip_broken: SkipBroken = False,
     results: Results = DEFAULT_RESULTS,
@@ -148,6 +159,7 @@ def search(
         suppress=suppress,
         suppress_to=suppress_to,
         warm_start=tuple(name.strip() for name in warm_start.split(",")) if warm_start is not None else None,
+        checkpoint_disk=checkpoint_disk,
         download=download,
         skip_broken=skip_broken,
     )
@@ -163,6 +175,7 @@ def worker(
     trials_per_gpu: Annotated[
         int | None, typer.Option(metavar="N", help="Trainings that share the GPU. [default: the study's]")
     ] = None,
+    checkpoint_disk: CheckpointDisk = None,
     results: Results = DEFAULT_RESULTS,
     storage: Storage = None,
     with_parent: Annotated[
@@ -173,7 +186,14 @@ def worker(
     from nas.cli.worker import worker_command
     from nas.search.request import SearchRequest
 
-    request = SearchRequest(results=results, storage=storage, study=study, device=device, trials_per_gpu=trials_per_gpu)
+    request = SearchRequest(
+        results=results,
+        storage=storage,
+        study=study,
+        device=device,
+        trials_per_gpu=trials_per_gpu,
+        checkpoint_disk=checkpoint_disk,
+    )
     worker_command(request, with_parent=with_parent)
 
 

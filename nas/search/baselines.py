@@ -65,7 +65,9 @@ def _prepare(request: SearchRequest, prepared: Prepared, sampler: str, tell: Cal
     else:
         study = Study.create(storage, config, trials, main.max_hours, results=request.results)
     folder.write(study.config)
-    checkpoints = Checkpoints(folder.checkpoints, tell, others=prepared.evaluator.checkpoints.others)
+    checkpoints = Checkpoints(
+        folder.checkpoints, tell, request.checkpoint_bytes, others=prepared.evaluator.checkpoints.others
+    )
     evaluator = replace(prepared.evaluator, checkpoints=checkpoints)
     return replace(prepared, study=study, evaluator=evaluator, folder=folder, url=url, choice=None, notes=())
 

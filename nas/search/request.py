@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
+from pydantic import ByteSize, TypeAdapter, ValidationError
+
 from nas.errors import InputError, unknown
 
 DEFAULT_SPACE = "digits"
@@ -53,6 +55,7 @@ class SearchRequest:
     suppress: float | None = None
     suppress_to: float | None = None
     warm_start: tuple[str, ...] | None = None
+    checkpoint_disk: str | None = None
     download: bool = False
     skip_broken: bool = False
 
@@ -75,10 +78,24 @@ class SearchRequest:
         names = self.warm_start
         if names is not None and not (names and all(names) and len(set(names)) == len(names)):
             raise InputError(f"--warm-start must name studies, each once, got {', '.join(names)!r}")
+        if self.checkpoint_disk is not None:
+            _size(self.checkpoint_disk)
         if self.target is not None and self.target not in TARGETS:
             raise InputError(unknown("target", self.target, TARGETS))
+
+    @property
+    def checkpoint_bytes(self) -> int | None:
+        """How many bytes all checkpoints may take; None leaves it to the default, 0 keeps none."""
+        return None if self.checkpoint_disk is None else _size(self.checkpoint_disk)
 
     @property
     def name(self) -> str:
         """The name of the study: as given, else the space's."""
         return self.study or Path(self.space or DEFAULT_SPACE).stem
+
+
+def _size(text: str) -> int:
+    try:
+        return TypeAdapter(ByteSize).validate_python(text)
+    except (ValidationError, OverflowError):
+        raise InputError(f"--checkpoint-disk must be a size such as 500M, 5G or 0, got {text!r}") from None

@@ -200,7 +200,7 @@ class _Asked:
             config.recipe,
             plan.model_copy(update={"device": plan.devices[0]}),
             ladder=config.fidelities,
-            checkpoints=Checkpoints(self.folder.checkpoints, self.tell, others=others),
+            checkpoints=Checkpoints(self.folder.checkpoints, self.tell, self.request.checkpoint_bytes, others=others),
             pace=config.pace,
             tell=self.tell,
         )

@@ -72,20 +72,21 @@ class Checkpoints:
     What cannot be written is skipped, what cannot be read is ignored: epochs are then trained again. `tell` hears of
     either, once. Beyond `most_bytes` the oldest go first, and none is as large. In the folders of `others` is only
     read: a study that took over a training of theirs goes on from it. `seconds_at_risk`: of training that may be lost
-    where an epoch is no longer.
+    where an epoch is no longer. Of 0 bytes, none are kept or read either.
     """
 
     def __init__(
         self,
         folder: Path | None,
         tell: Callable[[str], None] = lambda _: None,
-        most_bytes: int = MOST_BYTES,
+        most_bytes: int | None = None,
         *,
         others: Sequence[Path] = (),
         seconds_at_risk: float = SECONDS_AT_RISK,
     ) -> None:
-        self._folder, self._tell = folder, Once(tell)
-        self.most_bytes, self.others, self.seconds_at_risk = most_bytes, tuple(others), seconds_at_risk
+        self.most_bytes = MOST_BYTES if most_bytes is None else most_bytes
+        self._folder, self._tell = folder if self.most_bytes else None, Once(tell)
+        self.others, self.seconds_at_risk = tuple(others), seconds_at_risk
 
     @property
     def are_kept(self) -> bool:

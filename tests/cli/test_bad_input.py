@@ -41,6 +41,8 @@ def refusal(outcome: Outcome) -> str:
         (["search", "--space", "nodepth"], "--data is missing"),
         (["search", "--cap", "1.5Q"], "--cap: must be a positive count such as 1.5M, 100k or 15000, got '1.5Q'"),
         (["search", "--cap", "100"], "cap: no member of space 'digits' fits under 100 params; its smallest member has"),
+        (["search", "--checkpoint-disk", "5Q"], "--checkpoint-disk must be a size such as 500M, 5G or 0, got '5Q'"),
+        (["search", "--checkpoint-disk", "-1"], "--checkpoint-disk must be a size such as 500M, 5G or 0, got '-1'"),
         (["search", "--trials", "0"], "--trials must be at least 1, got 0"),
         (["search", "--trials", "many"], "Invalid value for '--trials'"),
         (["search", "--objectives", "val_acc"], "unknown objective 'val_acc'; did you mean 'val_accuracy'?"),
