@@ -44,7 +44,7 @@ def _improvement(edge: float, mean: Floats, spread: Floats) -> Floats:
 
 
 def room_of(front: Floats, reference: Floats) -> Boxes:
-    """Return what is below `reference` and not dominated by a front, of which some points are left out if it is long."""
+    """Return what is below `reference` and not dominated by a front; of a long one some points are left out."""
     return boxes(thinned(front), reference)
 
 
