@@ -297,7 +297,7 @@ class Candidate(Late):
     @property
     def known(self) -> dict[str, float]:
         """What is known of it without evaluating it: its costs."""
-        return {name: float(value) for name, value in self.cost} if self.is_network else dict(self.costs)
+        return {name: float(value) for name, value in vars(self.cost).items()} if self.is_network else dict(self.costs)
 
 
 class TrialRecord(Candidate):

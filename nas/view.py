@@ -203,7 +203,7 @@ class StudyView:
         status = self.status(reference)
         return "over the cap" if status is Status.EVALUATED else str(status)
 
-    @property
+    @cached_property
     def best(self) -> TrialRecord | None:
         """The compared record with the best first objective."""
         if not self.compared:

@@ -20,6 +20,8 @@ FEWEST = 5
 """Networks below which no correlation is given; each control asks for one more."""
 RESAMPLES = 1_000
 LEVEL = 0.95
+DRAWS_AT_ONCE = 250_000
+"""Networks in the resamples that are ranked together."""
 LEAST_LEFT = 1e-6
 """Share of the length of a vector of ranks below which nothing of it is left beside the controls."""
 
@@ -54,8 +56,15 @@ def partial_rank_correlation(x: ArrayLike, y: ArrayLike, controls: Sequence[Arra
     columns = _complete(x, y, controls)
     if columns is None:
         return None
-    value = float(_correlations(columns[:, None, :])[0])
+    once = np.arange(columns.shape[1])[None]
+    value = float((_correlations(columns[:, once]) if len(controls) else _spearmans(columns, once))[0])
     return None if np.isnan(value) else value
+
+
+def mean_ranks(values: Array) -> Array:
+    """Return the ranks of `values` (N,), from 1, ties at their mean rank: without scipy, which is slow to import."""
+    _, order, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[order])
 
 
 def bootstrap_interval(
@@ -72,7 +81,7 @@ def bootstrap_interval(
         return None
     count = columns.shape[1]
     draws = np.random.default_rng(seed).integers(0, count, (resamples, count))
-    found = _correlations(columns[:, draws])
+    found = _correlations(columns[:, draws]) if len(controls) else _spearmans(columns, draws)
     found = found[~np.isnan(found)]
     if 2 * len(found) <= resamples:
         return None
@@ -104,7 +113,7 @@ def association(
         if columns is not None:
             count = columns.shape[1]
             draws = np.vstack([np.arange(count), rng.integers(0, count, (resamples, count))])
-            values = _taus(columns, draws) if method == "kendall" else _correlations(columns[:, draws])
+            values = _taus(columns, draws) if method == "kendall" else _spearmans(columns, draws)
             if not np.isnan(values[0]):
                 found.append(values)
                 counts.append(count)
@@ -130,13 +139,50 @@ def _taus(columns: Array, draws: NDArray[np.int64]) -> Array:
 
     A resample gives each network a weight, so that the sums over its pairs are products of matrices: no ranking.
     """
-    count = columns.shape[1]
-    offsets = count * np.arange(len(draws))[:, None]
-    weights = np.bincount((draws + offsets).ravel(), minlength=draws.size).reshape(draws.shape).astype(np.float64)
+    weights = _weights(draws)
     x, y = np.sign(columns[:, :, None] - columns[:, None, :])
     agreeing, *untied = (((weights @ pairs) * weights).sum(axis=1) for pairs in (x * y, x * x, y * y))
     lengths = np.sqrt(untied[0] * untied[1])
     return np.asarray(np.where(lengths > 0, agreeing / np.maximum(lengths, 1), np.nan))
+
+
+def _weights(draws: NDArray[np.int64]) -> Array:
+    """Return how often each network was drawn in each resample, (R, N)."""
+    places = draws + draws.shape[1] * np.arange(len(draws))[:, None]
+    return np.bincount(places.ravel(), minlength=draws.size).reshape(draws.shape).astype(np.float64)
+
+
+def _spearmans(columns: Array, draws: NDArray[np.int64]) -> Array:
+    """Return Spearman's correlation of columns (2, N) in each resample (R, N), (R,); NaN where it has no meaning.
+
+    As `_correlations` of what was drawn, but that the networks are put in order once and not in each resample: a
+    network's rank there follows from how often those below it were drawn. Some resamples at a time, to stay in cache.
+    """
+    orders = [np.unique(column, return_inverse=True)[1] for column in columns]
+    parts = range(0, len(draws), max(1, DRAWS_AT_ONCE // draws.shape[1]))
+    found = [_of_part(orders, _weights(draws[first : first + parts.step])) for first in parts]
+    return np.concatenate(found)
+
+
+def _of_part(orders: Sequence[NDArray[np.int64]], weights: Array) -> Array:
+    x, y = (_resampled_ranks(order, weights) for order in orders)
+    weighted_x, weighted_y = weights * x, weights * y
+    product, x_square, y_square = (
+        np.einsum("rn,rn->r", *pair) for pair in ((weighted_x, y), (weighted_x, x), (weighted_y, y))
+    )
+    lengths = np.sqrt(x_square * y_square)
+    return np.asarray(np.where(lengths > 0, product / np.maximum(lengths, 1e-300), np.nan).clip(-1, 1))
+
+
+def _resampled_ranks(order: NDArray[np.int64], weights: Array) -> Array:
+    """Return the centred ranks (R, N) of networks in resamples that draw them so often (R, N).
+
+    `order` (N,) is the place of a network's value among those there are, the same for equal ones.
+    """
+    sorted_by, starts = np.argsort(order, kind="stable"), np.r_[True, np.diff(np.sort(order)) > 0].nonzero()[0]
+    alike = np.add.reduceat(weights[:, sorted_by], starts, axis=1)  # how many draws have each value
+    ranks = np.cumsum(alike, axis=1) - (alike - 1) / 2
+    return np.asarray((ranks - (weights.shape[1] + 1) / 2)[:, order])
 
 
 def _complete(x: ArrayLike, y: ArrayLike, controls: Sequence[ArrayLike]) -> Array | None:
@@ -148,7 +194,7 @@ def _complete(x: ArrayLike, y: ArrayLike, controls: Sequence[ArrayLike]) -> Arra
 
 def _correlations(columns: Array) -> Array:
     """Return the correlation in each resample, (R,), of columns (2 + controls, R, N); NaN where it has no meaning."""
-    from scipy.stats import rankdata  # here, because it takes a second to import, and most readers rank nothing
+    from scipy.stats import rankdata  # here, because it takes a second to import, and most readers need no controls
 
     ranks = rankdata(columns, axis=-1)
     centred = ranks - ranks.mean(axis=-1, keepdims=True)

@@ -14,12 +14,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas.records import Fidelity, StudyConfig, TrialRecord
-from nas.trust.correlation import bootstrap_interval
+from nas.trust.correlation import bootstrap_interval, mean_ranks
 from nas.trust.gate import GATED
 from nas.trust.measured import Measured, all_measured_at
 from nas.trust.mix import SCORE_DIRECTIONS, Mix, column
@@ -84,8 +85,17 @@ def mix_of(
     known = tuple(records)
     networks = all_measured_at(known, config.fidelities[rung], own=True)
     above = [all_measured_at(known, fidelity) for fidelity in config.fidelities[rung + 1 :]]
+    return *_mix_of(config, networks, above, silent), networks
+
+
+def _mix_of(
+    config: StudyConfig,
+    networks: Sequence[Measured],
+    above: Sequence[Sequence[Measured]],
+    silent: AbstractSet[str] = frozenset(GATED),
+) -> tuple[Earned, Mix]:
     found = earned(networks, above, cap(config, networks), silent)
-    return found, Mix.fitted([each.scores for each in networks], found.weights or {ACCURACY: 1.0}), networks
+    return found, Mix.fitted([each.scores for each in networks], found.weights or {ACCURACY: 1.0})
 
 
 def mixed(config: StudyConfig, records: Iterable[TrialRecord], rung: int = 0) -> dict[int, float]:
@@ -105,11 +115,12 @@ def running_estimate(config: StudyConfig, records: Iterable[TrialRecord]) -> lis
 
     The mix was weighted on the same networks, so its own figure is a little too good.
     """
-    known, lines = tuple(records), []
-    for rung, (fidelity, higher) in enumerate(zip(config.fidelities, config.fidelities[1:], strict=False)):
-        _, mix, networks = mix_of(config, known, rung)
-        reached = all_measured_at(known, higher)
-        final = {each.number: each.metrics[ACCURACY] for each in reached if ACCURACY in each.metrics}
+    known, ladder, lines = tuple(records), config.fidelities, []
+    above = [all_measured_at(known, fidelity) for fidelity in ladder[1:]]
+    for rung, (fidelity, higher) in enumerate(pairwise(ladder)):
+        networks = all_measured_at(known, fidelity, own=True)
+        _, mix = _mix_of(config, networks, above[rung:])
+        final = {each.number: each.metrics[ACCURACY] for each in above[rung] if ACCURACY in each.metrics}
         both = [each.scores for each in networks if each.number in final]
         accuracy = [final[each.number] for each in networks if each.number in final]
         told = {"val_accuracy": column(both, ACCURACY), "train_loss_ema": -column(both, "train_loss_ema")}
@@ -155,11 +166,9 @@ def _pooled(groups: Sequence[tuple[Sequence[Measured], Array]], name: str) -> Ar
 
 def _standard(values: Array) -> Array:
     """Return the ranks of `values` (N,) with mean 0 and deviation 1; 0 for what is missing or all alike."""
-    from scipy.stats import rankdata  # here: see `nas.trust.correlation`
-
     known = ~np.isnan(values)
     ranks = np.zeros(len(values))
-    ranks[known] = rankdata(values[known])
+    ranks[known] = mean_ranks(values[known])
     ranks[known] -= ranks[known].mean() if known.any() else 0.0
     spread = float(np.sqrt((ranks**2).mean()))
     return ranks / spread if spread else ranks

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from scipy.stats import kendalltau, spearmanr
+from scipy.stats import kendalltau, rankdata, spearmanr
 
-from nas.trust import bootstrap_interval, partial_rank_correlation, rank_correlation
-from nas.trust.correlation import FEWEST, association
+from nas.trust import bootstrap_interval, correlation, partial_rank_correlation, rank_correlation
+from nas.trust.correlation import FEWEST, association, mean_ranks
 
 UP = list(range(12))
 
@@ -148,3 +148,22 @@ def test_a_group_of_which_nothing_can_be_said_is_left_out() -> None:
 @pytest.mark.parametrize(("x", "y"), [([], []), (range(FEWEST - 1), range(FEWEST - 1)), ([1] * 9, range(9))])
 def test_an_association_without_a_meaning_has_no_value(x: Sequence[float], y: Sequence[float], method: str) -> None:
     assert association(list(x), list(y), method) is None
+
+
+@pytest.mark.parametrize("count", [5, 8, 200])
+@pytest.mark.parametrize("tied", [True, False])
+def test_ranks_that_follow_from_counts_are_those_of_each_resample(
+    monkeypatch: pytest.MonkeyPatch, count: int, *, tied: bool
+) -> None:
+    rng = np.random.default_rng(count)
+    columns = np.array(_tied(count)) if tied else rng.normal(size=(2, count))
+    draws = rng.integers(0, count, (300, count))
+    monkeypatch.setattr(correlation, "DRAWS_AT_ONCE", 7 * count)
+    ranked_anew = correlation._correlations(columns[:, draws])
+    assert correlation._spearmans(columns, draws) == pytest.approx(ranked_anew, abs=1e-12, nan_ok=True)
+
+
+def test_equal_values_have_their_mean_rank() -> None:
+    values = _tied(50)[0]
+    assert list(mean_ranks(values)) == list(rankdata(values))
+    assert list(mean_ranks(np.array([]))) == []

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nas.errors import StudyError
-from nas.outline import _checked, outline, training
-from nas.records import Measurement
+from nas.outline import FidelityOutline, TrainingOutline, _checked, outline, training
+from nas.records import Fidelity, Measurement
 from nas.search.texts import measurement as read_measurement
 from nas.value import compact_json
 from tests.core.examples import measurement, record
@@ -103,3 +103,8 @@ def test_what_we_write_is_read_the_quick_way(monkeypatch: pytest.MonkeyPatch) ->
     assert "epochs" not in vars(late(MEASURED))
     assert late(MEASURED) == measurement(0.5)
     assert outline(CANDIDATE)[0] == record().cost
+
+
+def test_the_quick_reader_knows_every_field() -> None:
+    assert [*TrainingOutline.__struct_fields__, "epochs"] == list(Measurement.model_fields)
+    assert {*FidelityOutline.__struct_fields__} == {*Fidelity.model_fields}
