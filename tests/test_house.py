@@ -37,7 +37,8 @@ ORDER = [
         "view",
         "results",
     ),
-    *("network", "audit", "interference", "proxies", "data", "training", "search", "retrain", "export", "report"),
+    *("network", "audit", "interference", "proxies", "data", "training", "search", "launch"),
+    *("retrain", "export", "report"),
     *("cli", "__main__"),
 ]
 """Imports point only to the left."""
@@ -51,6 +52,8 @@ HOMES = {
     "pandas": ("report",),
     "typer": ("cli",),
     "rich": ("cli",),
+    "ray": ("launch",),
+    "submitit": ("launch",),
 }
 GLOBAL_SEEDS = {"torch.manual_seed", "torch.seed", "random.seed", "np.random.seed", "numpy.random.seed"}
 FORBIDDEN_CALLS = {"eval", "exec", "torch.load", "torch.save"}

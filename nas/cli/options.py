@@ -7,9 +7,19 @@ from typing import Annotated
 
 import typer
 
+STORAGE_VARIABLE = "NAS_STORAGE"
+"""Where a URL with a password belongs: a command line is visible to everybody on a machine."""
+
 Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder of all studies.")]
 Storage = Annotated[
-    str | None, typer.Option("--storage", metavar="URL", help="Database; default: study.db in the study's folder.")
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="URL",
+        envvar=STORAGE_VARIABLE,
+        show_envvar=False,
+        help=f"Database. [default: {STORAGE_VARIABLE} of the environment, else study.db in the study's folder]",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of a table.")]
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="Name of a study.")]

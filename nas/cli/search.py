@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
 
 from nas.blocks.own import is_code_allowed
 from nas.cli.baseline import baseline_rows, print_baselines, progress_words, write_baselines
+from nas.cli.launch import Launch
+from nas.cli.options import STORAGE_VARIABLE
 from nas.cli.output import count, print_front, print_json
 from nas.cli.pages import write_front
 from nas.cli.progress import Display
@@ -21,7 +24,7 @@ from nas.search.request import SearchRequest
 from nas.search.setup import Prepared, prepare
 from nas.search.storage import shown
 from nas.search.worker import complete, is_complete
-from nas.search.workers import Crew, Ended, posts
+from nas.search.workers import Ended
 from nas.training.plan import describe
 from nas.training.recipe import effort_shares
 from nas.view import StudyView
@@ -32,19 +35,23 @@ LEAST_PAUSE, LONGEST_PAUSE = 0.5, 3.0
 """Seconds between two looks."""
 
 
-def search_command(request: SearchRequest, baselines: Sequence[str] = (), *, as_json: bool) -> None:
+def search_command(
+    request: SearchRequest, baselines: Sequence[str] = (), launch: Launch | None = None, *, as_json: bool
+) -> None:
     """Run a search, then its baselines, to their end or to Ctrl-C; either way the studies are whole."""
     begun: list[Prepared] = []
+    launch = launch or Launch()
     try:
         check_baselines(request, baselines)
-        prepared = prepare(request, _say, _say if sys.stderr.isatty() else lambda _: None)
+        here = launch.check(request)
+        prepared = launch.led(prepare(here, _say, _say if sys.stderr.isatty() else lambda _: None), request)
         begun.append(prepared)
         begun += prepare_baselines(request, prepared, baselines, _say)
         _say_plan(prepared)
-        _search(prepared, request)
+        _search(prepared, request, launch)
         for each in begun[1:]:
             _say(f"baseline {each.study.config.sampler}: study {each.study.name}, {each.study.n_trials} trials")
-            _search(each, request)
+            _search(each, request, launch)
         _present(begun, request, as_json=as_json)
     except KeyboardInterrupt:
         how_far = progress_words(begun) if begun else "0 trials are in the study"
@@ -52,17 +59,17 @@ def search_command(request: SearchRequest, baselines: Sequence[str] = (), *, as_
         raise
 
 
-def _search(prepared: Prepared, request: SearchRequest) -> None:
+def _search(prepared: Prepared, request: SearchRequest, launch: Launch) -> None:
     """Work on a study until nothing is left of it, and write its front as a page."""
     study, plan = prepared.study, prepared.plan
     with Display(study, plan.workers) as display:
         if is_complete(study):
             display.say(f"study {study.name}: nothing is left to train")
-        elif plan.workers == 1:
+        elif plan.workers == 1 and launch.launcher is None:
             studies = prepared.studies(plan.trials_per_device)
             complete(studies, prepared.evaluator, prepared.accept, display)
         else:
-            _lead(prepared, request, display)
+            _lead(prepared, request, launch, display)
     if display.exhausted:
         _say(f"ended early: {display.exhausted}")
     if study.max_hours is not None and study.hours() >= study.max_hours:
@@ -70,12 +77,13 @@ def _search(prepared: Prepared, request: SearchRequest) -> None:
     write_front(prepared.folder, study)
 
 
-def _lead(prepared: Prepared, request: SearchRequest, display: Display) -> None:
+def _lead(prepared: Prepared, request: SearchRequest, launch: Launch, display: Display) -> None:
     """Start the workers and watch them to their end; NasError when every one of them died."""
     plan = prepared.plan
     dead: list[Ended] = []
-    logs = prepared.folder.path / "workers"
-    with Crew(_command(prepared, request), posts(plan, plan.workers), threads=plan.threads, logs=logs) as crew:
+    with launch.crew(prepared, request, _command(prepared, request)) as crew:
+        if launch.launcher is not None:
+            display.say(f"{plural(plan.workers, 'worker')} on {crew.place}; what they say is in {crew.log(1).parent}")
         while crew.is_working:
             started = time.monotonic()
             display.look()
@@ -91,12 +99,12 @@ def _lead(prepared: Prepared, request: SearchRequest, display: Display) -> None:
 
 
 def _command(prepared: Prepared, request: SearchRequest) -> list[str]:
-    """Return the command line of a worker, but for its device."""
-    where = ["--results", str(request.results), *(["--storage", request.storage] if request.storage else [])]
+    """Return the command line of a worker, but for its device and, since everybody sees it, its database."""
     trials = prepared.plan.trials_per_device
     allow = ["--allow-code"] if is_code_allowed() else []
+    results = str(request.results.resolve())
     disk = ["--checkpoint-disk", request.checkpoint_disk] if request.checkpoint_disk is not None else []
-    return [*allow, "worker", prepared.study.name, *where, "--trials-per-gpu", str(trials), *disk]
+    return [*allow, "worker", prepared.study.name, "--results", results, "--trials-per-gpu", str(trials), *disk]
 
 
 def _present(studies: Sequence[Prepared], request: SearchRequest, *, as_json: bool) -> None:
@@ -123,7 +131,8 @@ def _print_front(prepared: Prepared, view: StudyView, request: SearchRequest) ->
         print(line)
     best = view.best.number if view.best else view.front[0].number
     where = "" if str(request.results) == "results" else f" --results {request.results}"
-    where += f" --storage {shown(request.storage)}" if request.storage else ""
+    is_set = os.environ.get(STORAGE_VARIABLE) == request.storage
+    where += f" --storage {shown(request.storage)}" if request.storage and not is_set else ""
     print(f"the front as a page: {prepared.folder.front_page}")
     print(f"next: nas show {view.config.name} {best}{where}   (the most accurate network)")
     more = 2 * (prepared.study.n_trials - len(prepared.study.taken_over))

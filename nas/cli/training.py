@@ -98,6 +98,17 @@ def search(
             "so that only 1 is reproducible. [default: measured]",
         ),
     ] = None,
+    launcher: Annotated[
+        str,
+        typer.Option(metavar="local|slurm|ray", help="Where the workers run; the others need --workers and a server."),
+    ] = "local",
+    launch_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Passed to Slurm or Ray, such as partition=gpu; may be given often."),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="auto|HOST:PORT", help="The Ray cluster. [default: auto, this machine's]")
+    ] = None,
     plan: Annotated[
         str | None,
         typer.Option(
@@ -130,6 +141,7 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Search a space under a cap; the same command again goes on where it stopped."""
+    from nas.cli.launch import Launch
     from nas.cli.search import search_command
     from nas.search.request import SearchRequest
 
@@ -164,7 +176,7 @@ def search(
         skip_broken=skip_broken,
     )
     names = [name.strip() for name in baseline.split(",")] if baseline is not None else []
-    search_command(request, names, as_json=as_json)
+    search_command(request, names, Launch(launcher, tuple(launch_option or ()), address), as_json=as_json)
 
 
 def worker(

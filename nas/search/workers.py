@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -65,11 +65,20 @@ class Crew:
 
     A worker's standard input is a pipe that this process holds and nothing is ever written to: where the process is
     gone, even by kill -9, the pipe closes, and `end_with_parent` in the worker sees it. What a worker says goes to
-    `<logs>/<its number>.log`.
+    `<logs>/<its number>.log`. `environment` is what they are told beside this process's own.
     """
 
-    def __init__(self, command: Sequence[str], posts: Sequence[Post], *, threads: int, logs: Path) -> None:
-        self._command, self._posts, self._threads, self._logs = command, posts, threads, logs
+    def __init__(
+        self,
+        command: Sequence[str],
+        posts: Sequence[Post],
+        *,
+        threads: int,
+        logs: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._command, self._posts, self._logs = command, posts, logs
+        self._environment = {"OMP_NUM_THREADS": str(threads), **(environment or {})}
         self._running: dict[int, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
@@ -89,6 +98,11 @@ class Crew:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+    @property
+    def place(self) -> str:
+        """Where the workers are, in words."""
+        return "this machine"
 
     @property
     def is_working(self) -> bool:
@@ -114,7 +128,7 @@ class Crew:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "OMP_NUM_THREADS": str(self._threads)},
+                env={**os.environ, **self._environment},
             )
         if post.cores:
             os.sched_setaffinity(process.pid, post.cores)  # at once: the threads that it will start inherit it
