@@ -11,7 +11,7 @@ from typing import Protocol
 from nas.architecture import Architecture
 from nas.budget import Budget, Cost
 from nas.feasibility import repair
-from nas.pricing import bill
+from nas.pricing import Bill, bill
 from nas.records import Candidate
 from nas.space import Gene, GeneValue, Genotype, SearchSpace
 from nas.value import FrozenMap
@@ -80,7 +80,13 @@ class NetworkMembers:
 
     def fit(self, genotype: Genotype) -> dict[str, GeneValue] | None:
         """Return the canonical genotype, repaired into the budget; None where no step shrinks it any more."""
-        return repair(self.space, genotype, self.budget)
+        self.space.check(genotype)
+        found = bill(self.space, genotype)
+        if found.excess(self.budget) > 1:
+            return repair(self.space, genotype, self.budget)
+        member = self.space.canonical(genotype, found.active)
+        self._remember(tuple(member.items()), found)  # its costs are asked for next
+        return member
 
     def key(self, genotype: Genotype) -> str:
         """Return the `arch_id`."""
@@ -88,12 +94,12 @@ class NetworkMembers:
 
     def costs(self, genotype: Genotype) -> dict[str, float]:
         """Return the closed-form cost on the target of the space, and the depth in blocks."""
-        cost, depth = self._cost(tuple(genotype.items()))
+        cost, depth = self._cost(genotype)
         return {**cost.model_dump(), "depth": float(depth)}
 
     def load(self, genotype: Genotype) -> float:
         """Return the largest ratio of cost to cap."""
-        return self.budget.excess(self._cost(tuple(genotype.items()))[0])
+        return self.budget.excess(self._cost(genotype)[0])
 
     @property
     def cost_names(self) -> tuple[str, ...]:
@@ -102,8 +108,7 @@ class NetworkMembers:
 
     def candidate(self, number: int, genotype: Genotype) -> Candidate:
         """Return a member as the candidate of this number."""
-        items = tuple(genotype.items())
-        architecture, (cost, _) = self._architecture(items), self._cost(items)
+        architecture, (cost, _) = self._architecture(tuple(genotype.items())), self._cost(genotype)
         return Candidate(number=number, genotype=FrozenMap(genotype), architecture=architecture, cost=cost)
 
     @cached_property
@@ -112,17 +117,22 @@ class NetworkMembers:
         return lru_cache(maxsize=REMEMBERED)(lambda items: self.space.decode(dict(items)))
 
     @cached_property
-    def _cost(self) -> Callable[[Items], tuple[Cost, int]]:
-        """Returns the cost of a genotype and its depth; those asked for last are remembered."""
+    def _known(self) -> dict[Items, tuple[Cost, int]]:
+        return {}
 
-        @lru_cache(maxsize=REMEMBERED)
-        def counted(items: Items) -> tuple[Cost, int]:
-            genotype = dict(items)
+    def _cost(self, genotype: Genotype) -> tuple[Cost, int]:
+        """Return the cost of a genotype and its depth; those asked for last are remembered."""
+        items = tuple(genotype.items())
+        if items not in self._known:
             self.space.check(genotype)
-            found = bill(self.space, genotype)
-            return found.cost, found.depth
+            self._remember(items, bill(self.space, genotype))
+        return self._known[items]
 
-        return counted
+    def _remember(self, items: Items, found: Bill) -> None:
+        self._known.pop(items, None)
+        if len(self._known) >= REMEMBERED:
+            del self._known[next(iter(self._known))]
+        self._known[items] = found.cost, found.depth
 
 
 Choices = Mapping[str, Sequence[GeneValue]]

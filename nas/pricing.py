@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from nas.architecture import dropped_strides
 from nas.budget import (
@@ -136,7 +136,7 @@ def _part(space: SearchSpace, genotype: Genotype, strides: list[int] | None, bef
         if len(prices) >= MOST_PRICED:
             prices.clear()
         known = prices[key] = _priced(space, genotype, stride, before)
-    return PricedPart(*known)
+    return cast(PricedPart, known)
 
 
 def _priced(space: SearchSpace, genotype: Genotype, stride: int, before: list[PricedPart]) -> PricedPart:
