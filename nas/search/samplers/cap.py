@@ -34,7 +34,7 @@ from nas.space import GeneValue, Genotype
 from nas.surrogate.priors import PriorGroup, PriorModel, fit_prior
 from nas.value import derive_seed
 
-GROWTH = 25
+GROWTH = 16
 LONGEST_STEP = 60
 """Models are fitted anew when the trials told have grown by one in `GROWTH`, or by `LONGEST_STEP`."""
 LEAST_TOLD = 4
