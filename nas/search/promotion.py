@@ -8,10 +8,11 @@ of the rung have earned weights, their mix stands for accuracy: it ranks the run
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,9 +56,16 @@ class Standing:
     deciding: tuple[pareto.Objective, ...] = ()
     noise: Mapping[str, float] = field(default_factory=dict)
 
-    def promoted(self, rung: int) -> set[int]:
+    def promoted(self, rung: int) -> AbstractSet[int]:
         """Return the numbers of those that were promoted to a rung."""
-        return {number for number, at in self.claimed if at == rung}
+        return self._promoted.get(rung, frozenset())
+
+    @cached_property
+    def _promoted(self) -> Mapping[int, AbstractSet[int]]:
+        found: dict[int, set[int]] = defaultdict(set)
+        for number, rung in self.claimed:
+            found[rung].add(number)
+        return found
 
 
 def next_promotion(standing: Standing) -> tuple[int, int] | None:
@@ -97,17 +105,15 @@ def _members_with_room(standing: Standing, rung: int) -> list[Measured]:
     """
     below, reduction = standing.rungs[rung - 1], standing.config.reduction
     largest, promoted = cap(standing.config, below), standing.promoted(rung)
-    bins: dict[int, list[Measured]] = defaultdict(list)
-    taken: dict[int, int] = defaultdict(int)
-    for each in below:
-        place = size_bin(each.params, largest)
-        bins[place].append(each)
-        taken[place] += each.number in promoted
+    places = [size_bin(each.params, largest) for each in below]
+    bins = Counter(places)
+    taken = Counter(place for each, place in zip(below, places, strict=True) if each.number in promoted)
     seats = -(-len(below) // reduction) if len(below) >= reduction else 0
-    owed = {place: len(members) / reduction - taken[place] for place, members in sorted(bins.items())}
+    owed = {place: count / reduction - taken[place] for place, count in sorted(bins.items())}
     is_full = sum(taken.values()) >= seats
     best = max(owed, key=lambda each: owed[each], default=None)
-    return bins[best] if best is not None and (owed[best] >= 1 or (owed[best] > 0 and not is_full)) else []
+    has_room = best is not None and (owed[best] >= 1 or (owed[best] > 0 and not is_full))
+    return [each for each, place in zip(below, places, strict=True) if place == best] if has_room else []
 
 
 def _drawn(left: Sequence[int], seed: int, rung: int, promoted: int) -> int:
@@ -127,8 +133,10 @@ def ranked(standing: Standing, rung: int, members: Sequence[Measured]) -> list[i
     rows = {each.number: i for i, each in enumerate(networks)}
     chosen = [rows[each.number] for each in members]
     epsilons = [_epsilon(objective, standing.noise) for objective in standing.deciding]
-    layer = layers(losses[chosen], np.array(epsilons))
-    return [number for *_, number in sorted(zip(layer, -values[chosen], (n.number for n in members), strict=True))]
+    numbers = np.array([each.number for each in members])
+    layer = np.array(layers(losses[chosen], np.array(epsilons)))
+    order = np.lexsort((numbers, -values[chosen], layer))
+    return [int(number) for number in numbers[order]]
 
 
 def ranking(points: Mapping[int, Mapping[str, float]], objectives: Sequence[pareto.Objective]) -> list[int]:

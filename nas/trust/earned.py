@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,10 +62,10 @@ def earned(
     `silent` scores take no part: interference metrics, unless they have passed the gate.
     """
     groups = _groups(networks, above, cap)
-    count = len({each.number for members, _ in groups for each in members})
+    count = len({number for each in groups for number in each.numbers})
     if count < FEWEST_NETWORKS:
         return Earned(networks=count)
-    target = np.concatenate([_standard(accuracies) for _, accuracies in groups])
+    target = np.concatenate([_standard(each.accuracies) for each in groups])
     names = [name for name in SCORE_DIRECTIONS if name not in silent]
     columns = {name: _pooled(groups, name) for name in names}
     trust = {
@@ -139,29 +140,34 @@ def _words(fidelity: Fidelity) -> str:
     return f"{fidelity.epochs} epoch{'s' * (fidelity.epochs > 1)}"
 
 
-def _groups(
-    networks: Sequence[Measured], above: Sequence[Sequence[Measured]], cap: int
-) -> list[tuple[list[Measured], Array]]:
-    """Return the networks of one size bin that reached the same rung above, each group with its accuracies there."""
-    found: list[tuple[list[Measured], Array]] = []
+class _Group(NamedTuple):
+    """The networks of one size bin that reached the same rung above: their scores as rows, and accuracies there."""
+
+    numbers: Sequence[int]
+    scores: Array
+    accuracies: Array
+
+
+def _groups(networks: Sequence[Measured], above: Sequence[Sequence[Measured]], cap: int) -> list[_Group]:
+    found = list[_Group]()
     for rung in above:
         accuracy = {each.number: each.metrics[ACCURACY] for each in rung if ACCURACY in each.metrics}
         bins: dict[int, list[Measured]] = defaultdict(list)
         for each in networks:
             if each.number in accuracy:
                 bins[size_bin(each.params, cap)].append(each)
-        found += [
-            (members, np.array([accuracy[each.number] for each in members]))
-            for members in bins.values()
-            if len(members) >= FEWEST_IN_GROUP
-        ]
+        for members in bins.values():
+            if len(members) >= FEWEST_IN_GROUP:
+                numbers = [each.number for each in members]
+                values = np.array([accuracy[number] for number in numbers])
+                found.append(_Group(numbers, np.array([each.row for each in members]), values))
     return found
 
 
-def _pooled(groups: Sequence[tuple[Sequence[Measured], Array]], name: str) -> Array:
+def _pooled(groups: Sequence[_Group], name: str) -> Array:
     """Return a score, so that higher is better, as standard ranks inside each group, one group after the other."""
-    sign = 1.0 if SCORE_DIRECTIONS[name] == "maximize" else -1.0
-    return np.concatenate([_standard(sign * column([n.scores for n in members], name)) for members, _ in groups])
+    sign, place = 1.0 if SCORE_DIRECTIONS[name] == "maximize" else -1.0, list(SCORE_DIRECTIONS).index(name)
+    return np.concatenate([_standard(sign * each.scores[:, place]) for each in groups])
 
 
 def _standard(values: Array) -> Array:

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nas.records import Fidelity, Measurement, TrialRecord
-from nas.trust.mix import ZERO_COST
+from nas.trust.mix import SCORE_DIRECTIONS, ZERO_COST
 from nas.value import FrozenMap
 
 
@@ -26,6 +29,11 @@ class Measured:
     def scores(self) -> dict[str, float]:
         """What the network can be judged by: what was measured, its cost and its depth."""
         return {**self.metrics, "depth": float(self.depth)}
+
+    @cached_property
+    def row(self) -> NDArray[np.float64]:
+        """The scores in the order of `SCORE_DIRECTIONS`, NaN where one was not measured."""
+        return np.array([self.scores.get(name, np.nan) for name in SCORE_DIRECTIONS])
 
 
 def measured_at(record: TrialRecord, fidelity: Fidelity | None, *, own: bool = False) -> Measured | None:
