@@ -6,6 +6,8 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -68,6 +70,14 @@ class StudyFolder:
         write_whole(self.path / "study.json", json.dumps(content, indent=2) + "\n")
         write_whole(self.path / "space.toml", config.space_text)
 
+    def environment(self) -> dict[str, object] | None:
+        """Return the environment that `study.json` names; None where there is none to read."""
+        try:
+            found = json.loads((self.path / "study.json").read_text(encoding="utf-8"))["environment"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return found if isinstance(found, dict) else None
+
 
 def environment() -> dict[str, object]:
     """Return what a result depends on beside its configuration: versions, commit, machine."""
@@ -76,9 +86,33 @@ def environment() -> dict[str, object]:
         "packages": {name: found for name in RECORDED_PACKAGES if (found := _version(name))},
         "git_commit": _git_commit(),
         "system": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
+        "processor": processor(),
         "cores": os.cpu_count(),
     }
+
+
+def changes_of_environment(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    """Return what differs between two environments, in words; cores are left out, which change no result."""
+    packages = [each.get("packages") for each in (before, now)]
+    flat = [
+        {name: value for name, value in each.items() if name not in {"packages", "cores"}}
+        | (found if isinstance(found, dict) else {})
+        for each, found in zip((before, now), packages, strict=True)
+    ]
+    return [
+        f"{name.replace('_', ' ')} was {flat[0].get(name)}, is {flat[1].get(name)}"
+        for name in dict.fromkeys([*flat[0], *flat[1]])
+        if flat[0].get(name) != flat[1].get(name)
+    ]
+
+
+def processor() -> str:
+    """Return the name of the processor, which decides about the kernels that compute on it."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str | None:

@@ -81,6 +81,7 @@ for command in (
     training.compare,
     training.fidelity,
     training.confirm,
+    training.replay,
 ):
     app.command()(command)
 

@@ -272,6 +272,22 @@ def confirm(
     confirm_command(study, top, seeds, results, storage, as_json=as_json)
 
 
+def replay(
+    study: StudyName,
+    trial: Annotated[int, typer.Argument(min=0, metavar="TRIAL", help="Number of a trial.")],
+    rung: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Only this rung, 1 is the lowest. [default: all it reached]")
+    ] = None,
+    results: Results = DEFAULT_RESULTS,
+    storage: Storage = None,
+    as_json: Json = False,
+) -> None:
+    """Train a trial again exactly as it was and compare all it measured: exit code 1 where a bit differs."""
+    from nas.cli.replay import replay_command
+
+    replay_command(study, trial, rung, results, storage, as_json=as_json)
+
+
 def enqueue(
     study: StudyName,
     network: Annotated[

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+
+from nas.results import processor
 
 
 def cores() -> int:
@@ -44,12 +45,7 @@ def using_threads(threads: int) -> Iterator[None]:
 def facts(devices: tuple[str, ...]) -> list[str]:
     """Return what tells this machine from others, as far as the speed of training on `devices` goes."""
     gpus = [torch.cuda.get_device_name(device) for device in devices if device != "cpu"]
-    return [torch.__version__, _processor(), f"{cores()} cores", f"{_physical_bytes()} bytes", *devices, *gpus]
-
-
-def _processor() -> str:
-    names = (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
+    return [torch.__version__, processor(), f"{cores()} cores", f"{_physical_bytes()} bytes", *devices, *gpus]
 
 
 def _physical_bytes() -> int:
