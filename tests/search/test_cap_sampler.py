@@ -14,14 +14,16 @@ from hypothesis import strategies as st
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 
+from nas.budget import Budget
 from nas.errors import InputError
-from nas.members import Members
+from nas.members import Members, NetworkMembers
 from nas.problem import Problem
-from nas.search.samplers.cap import CapSampler
+from nas.search.samplers.cap import CapSampler, _step
 from nas.search.samplers.fresh import ExhaustedError, SeenKeys, new_member
 from nas.search.samplers.history import ARM
 from nas.search.samplers.space import distributions
 from nas.space import Gene, GeneValue, Genotype
+from nas.space_file import load_space
 from nas.surrogate.priors import PriorGroup
 
 Losses = Callable[[Genotype], Sequence[float]]
@@ -85,6 +87,22 @@ def test_a_new_sampler_proposes_what_one_of_long_standing_does() -> None:
     for trial in study.get_trials()[:23]:
         again.add_trial(trial)
     assert again.ask(distributions(members.genes)).params == study.get_trials()[23].params
+
+
+def test_models_of_a_young_study_follow_each_trial_and_later_lag_by_a_sixteenth() -> None:
+    assert [_step(told) for told in range(1, 32)] == list(range(1, 32))
+    assert all(0 <= told - _step(told) < max(1, told / 16) for told in range(1, 2_000))
+
+
+def test_keys_are_found_of_few_of_the_members_that_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked, named = [], []
+    fit, key = NetworkMembers.fit, NetworkMembers.key
+    monkeypatch.setattr(NetworkMembers, "fit", lambda self, genotype: looked.append(1) or fit(self, genotype))
+    monkeypatch.setattr(NetworkMembers, "key", lambda self, genotype: named.append(1) or key(self, genotype))
+    members = NetworkMembers(load_space("nodepth"), Budget())
+    _run(_study(members), members, 14, lambda genotype: [members.load(genotype)])
+    assert len(looked) > 300
+    assert len(named) < 100
 
 
 def test_the_seed_decides_the_first_proposal() -> None:
