@@ -13,7 +13,8 @@ from nas.budget import cost
 from nas.data.split import judging_count
 from nas.errors import InputError, SpaceError
 from nas.feasibility import repair
-from nas.records import Fidelity, StudyConfig
+from nas.records import Fidelity, Recipe, StudyConfig
+from nas.training.checkpoint import MOST_BYTES
 from nas.value import derive_seed
 
 SAMPLED_MEMBERS = 64
@@ -30,8 +31,6 @@ SECONDS_A_JOB = 0.3
 """What a training takes whatever its size: to be chosen, built and written down, and a measurement's fixed part."""
 BYTES_A_JOB = 12_000
 """Of a database with a search's trials: candidate, genes, measurement, index."""
-BYTES_A_PARAMETER = 4
-"""Of a checkpoint; a study keeps one of each candidate that may still be promoted."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +91,16 @@ def estimate(
         seconds=None if config.pace is None else seconds / min(at_once, trials),
         disk_bytes=(
             (sum(jobs) + further) * BYTES_A_JOB
-            + trials * params * BYTES_A_PARAMETER * (len(jobs) > 1)
+            + min(MOST_BYTES, trials * params * _bytes_a_parameter(config.recipe)) * (len(jobs) > 1)
             + (train_images + validation_images) * task.in_channels * pixels
         ),
     )
+
+
+def _bytes_a_parameter(recipe: Recipe) -> int:
+    """Return those of a checkpoint; a study keeps one of each candidate that may still be promoted."""
+    moments = 2 if recipe.optimizer == "adamw" else int(recipe.momentum > 0)
+    return 4 * (1 + moments + (recipe.ema_decay > 0))
 
 
 def _jobs(config: StudyConfig, trials: int) -> list[int]:

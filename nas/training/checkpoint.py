@@ -138,7 +138,10 @@ class Checkpoints:
             checkpoint = _read(path, self.most_bytes)
         except FileNotFoundError:
             return None
-        except (OSError, SafetensorError, ValidationError, ValueError) as error:
+        except ValidationError:
+            self._ignored(path, "its header is not one that this version writes")
+            return None
+        except (OSError, SafetensorError, ValueError) as error:
             self._ignored(path, str(error).splitlines()[0])
             return None
         if checkpoint.reached.training != training:

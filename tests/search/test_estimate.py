@@ -85,7 +85,19 @@ def test_without_a_pace_there_is_no_time() -> None:
 def test_disk_holds_images_checkpoints_and_the_database() -> None:
     one, several = of(config("6")).disk_bytes, of(config("2@4,6")).disk_bytes
     assert one == 48 * estimates.BYTES_A_JOB + 1300 * 64
-    assert several > 56 * estimates.BYTES_A_JOB + 1300 * (64 + 16) + 48 * 4 * 1000
+    assert several > 56 * estimates.BYTES_A_JOB + 1300 * (64 + 16) + 48 * 3 * 4 * 1000
+
+
+def test_a_checkpoint_holds_what_the_optimizer_and_the_average_do() -> None:
+    def checkpoints(**recipe: object) -> float:
+        made = Recipe(**recipe)
+        return of(config("2,6", recipe=made)).disk_bytes - of(config("6", recipe=made)).disk_bytes - 8 * 12_000
+
+    plain = checkpoints(optimizer="sgd", momentum=0)
+    assert plain > 0
+    assert checkpoints(optimizer="sgd") == pytest.approx(2 * plain)
+    assert checkpoints() == pytest.approx(3 * plain)
+    assert checkpoints(ema_decay=0.9) == pytest.approx(4 * plain)
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,16 @@ def test_what_is_damaged_or_foreign_is_ignored_and_said_once(saved: Checkpoint, 
     assert "\n" not in line
 
 
+def test_one_of_another_version_is_ignored(saved: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = list[str]()
+    written = REACHED.model_dump_json(exclude={"towards", "continued_from", "seconds", "halved_from"})
+    with monkeypatch.context() as patch:
+        patch.setattr(Reached, "model_dump_json", lambda _: written)
+        Checkpoints(tmp_path).save(saved)
+    assert Checkpoints(tmp_path, lines.append).load(OURS) is None
+    assert lines[0].endswith(": its header is not one that this version writes")
+
+
 def test_a_bit_flipped_anywhere_is_found(saved: Checkpoint, tmp_path: Path) -> None:
     store, file = Checkpoints(tmp_path), tmp_path / OURS.file_name
     store.save(saved)
