@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 OTHERS = {
     "CLI.md": "every command and option, generated from the commands",
     "docs/DECISIONS.md": "what was decided, why, and what did not help",
+    "docs/clusters.md": "workers on Slurm, Ray, Kubernetes and by systemd",
     "docs/interference.md": "the metrics of interference, the NoDepth study, and what predicts what",
     "docs/problems.md": "searching what is none of our networks: choices, a cost and an evaluator of your own",
     "results/README.md": "what runs write",

@@ -27,7 +27,11 @@ class Order:
 
 
 class Crew(Protocol):
-    """Workers that run inside its context; when that ends, those that are left are let go and waited for."""
+    """Workers that run inside its context; when that ends, those that are left are let go and waited for.
+
+    When one has found nothing left to do, those that still wait for a place are let go too: neither would they, and a
+    search must not wait for a machine that may never come.
+    """
 
     @property
     def place(self) -> str:

@@ -23,6 +23,8 @@ HOPELESS = 2
 
 VERDICT = "worker ended: "
 _TAIL = 4_000
+_MOST_AFTER = 4
+"""Lines in which a verdict is looked for: a scheduler adds some of its own."""
 
 
 class Keeper:
@@ -55,6 +57,7 @@ class Keeper:
                 tail = (tail + chunk)[-_TAIL:]
                 yield chunk
             code = process.wait()
+            _close(process)
             reason = _reason(code, tail)
             deaths = deaths + 1 if time.monotonic() - started < QUICK_SECONDS else 1
             if self._is_let_go or code in LET_GO:
@@ -80,6 +83,7 @@ class Keeper:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        _close(self._process)
 
     def _start(self) -> subprocess.Popen[bytes]:
         before = {number: signal.signal(number, signal.SIG_IGN) for number in self._ignores}  # the worker inherits it
@@ -102,19 +106,26 @@ class Keeper:
 
 
 def verdict(log: Path) -> str:
-    """Return why a worker ended, by the last line that its keeper wrote; empty for one that ended by itself."""
+    """Return why a worker ended, by what its keeper wrote last; empty for one that ended by itself."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _TAIL))
-            line = _last_line(file.read())
+            lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return ""
-    return line.removeprefix(VERDICT) if line.startswith(VERDICT) else ""
+    said = [line for line in lines[-_MOST_AFTER:] if line.startswith(VERDICT)]
+    return said[-1].removeprefix(VERDICT) if said else ""
 
 
 def _pipe(process: subprocess.Popen[bytes]) -> int:
     assert process.stdout is not None
     return process.stdout.fileno()
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
 
 
 def _reason(code: int, tail: bytes) -> str:

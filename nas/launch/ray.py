@@ -64,6 +64,7 @@ class RayCrew:
         self._streams: dict[int, Any] = {}
         self._started: dict[int, float] = {}
         self._deaths: dict[int, int] = {}
+        self._silent: set[int] = set()
 
     def __enter__(self) -> Self:
         """Join the cluster and hand the tasks in; NasError where there is none, or no machine of it is large enough."""
@@ -89,8 +90,7 @@ class RayCrew:
         """Cancel the tasks, write what they still say, and leave the cluster."""
         import ray
 
-        for stream in self._streams.values():
-            ray.cancel(stream)
+        self._cancel(set(self._streams))
         deadline = time.monotonic() + PATIENCE_SECONDS
         while self._streams and time.monotonic() < deadline:
             for number in list(self._streams):
@@ -113,6 +113,8 @@ class RayCrew:
         """Return the workers that have ended for good since last asked; start those again whose machine is gone."""
         over = [(number, self._read(number)) for number in list(self._streams)]
         ends = [self._end(number, reason) for number, reason in over if reason is not None]
+        if any(end is not None and not end.reason for end in ends):
+            self._cancel(self._silent)
         return [end for end in ends if end is not None]
 
     def log(self, number: int) -> Path:
@@ -128,6 +130,7 @@ class RayCrew:
             **self._needs, max_retries=0, num_returns="streaming", name=f"nas worker {number}"
         )
         self._started[number] = time.monotonic()
+        self._silent.add(number)
         self._streams[number] = task.remote(list(order.arguments), environment, str(Path.cwd()))
 
     def _end(self, number: int, reason: str) -> Ended | None:
@@ -150,6 +153,7 @@ class RayCrew:
         while ray.wait([stream], timeout=0)[0]:
             try:
                 self._write(number, ray.get(next(stream)))
+                self._silent.discard(number)
             except StopIteration:
                 return verdict(self.log(number))
             except ray.exceptions.TaskCancelledError:
@@ -159,6 +163,12 @@ class RayCrew:
             except ray.exceptions.RayError:
                 return GONE
         return None
+
+    def _cancel(self, numbers: set[int]) -> None:
+        import ray
+
+        for number in numbers & set(self._streams):
+            ray.cancel(self._streams[number])
 
     def _write(self, number: int, said: bytes) -> None:
         with self.log(number).open("ab") as log:

@@ -3,7 +3,7 @@
 Slurm says with SIGUSR2 that the job's time is nearly up, or that another takes its place: the worker is let go and the
 job put back in the queue. What was done is in the study and in the checkpoints; whoever is next goes on from there, the
 same job among others. SIGHUP, which a search sends that ends, and SIGINT let the worker go for good. SIGTERM may be
-`scancel` or the beginning of a pre-emption: the worker is let go, and Slurm decides what becomes of the job.
+`scancel` or the beginning of a pre-emption: the worker is let go, and Slurm, or Kubernetes, decides what comes of it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ TO_ALL = (AGAIN, signal.SIGTERM, signal.SIGHUP)
 """What Slurm sends to every process of a job; the worker hears of it from here alone."""
 MOST_GRACE_SECONDS = 600
 """How long a job may stay after SIGTERM: one that ended meanwhile would count as done and not be queued again."""
-FAILED = 1
+FAILED, TERMINATED = 1, 128 + signal.SIGTERM
 
 
 def main() -> None:
-    """Keep a worker until it is done; exit with 1 where it could not be kept."""
+    """Keep a worker until it is done; exit with 1 where it could not be kept, with 143 where SIGTERM came before."""
     keeper = Keeper(sys.argv[1:], {}, os.curdir, TO_ALL)
     heard: set[int] = set()
 
@@ -43,6 +43,8 @@ def main() -> None:
         _await_decision(heard)
     if AGAIN in heard and not heard & {signal.SIGHUP, signal.SIGINT}:
         _requeue()
+    elif signal.SIGTERM in heard:
+        sys.exit(TERMINATED)
     elif last.startswith(VERDICT.encode()):
         sys.exit(FAILED)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -89,6 +90,7 @@ class SlurmCrew:
         self._left = set(range(1, order.workers + 1))
         self._job = ""
         self._looked = -LOOK_SECONDS
+        self._is_done = False
 
     def __enter__(self) -> Self:
         """Hand the array job in."""
@@ -127,7 +129,11 @@ class SlurmCrew:
         """Return the workers that have ended since last asked."""
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return []
-        return [Ended(number, self._reason(number, state)) for number, state in self._look().items()]
+        over = [Ended(number, self._reason(number, state)) for number, state in self._look().items()]
+        if not self._is_done and any(not each.reason for each in over):
+            self._is_done = True
+            self._cancel("--state=PENDING")
+        return over
 
     def log(self, number: int) -> Path:
         """Return the file that holds what a worker said."""
@@ -155,7 +161,8 @@ class SlurmCrew:
         return over
 
     def _reason(self, number: int, state: str) -> str:
-        return verdict(self.log(number)) or ("" if state in {COMPLETED, GONE} else f"Slurm says {state}")
+        fine = {COMPLETED, GONE, *(["CANCELLED"] if self._is_done else [])}
+        return verdict(self.log(number)) or ("" if state in fine else f"Slurm says {state}")
 
     def _cancel(self, *options: str) -> None:
         subprocess.run(["scancel", *options, self._job], check=False, capture_output=True)
@@ -170,23 +177,32 @@ class LocalCrew:
         self._logs: dict[int, Path] = {}
 
     def __enter__(self) -> Self:
-        """Start a controller of submitit's for each worker."""
+        """Start a controller of submitit's for each worker, which does not hear Ctrl-C: the relay below it does."""
         import submitit
 
         executor = submitit.LocalExecutor(_folder(self._order))
         gpus = 0 if self._order.device == "cpu" else 1
         executor.update_parameters(timeout_min=MOST_MINUTES, gpus_per_node=gpus, stderr_to_stdout=True)
-        for number in range(1, self._order.workers + 1):
-            self._jobs[number] = _submit(executor, self._order)
-            self._logs[number] = Path(self._jobs[number].paths.stdout)
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            for number in range(1, self._order.workers + 1):
+                self._jobs[number] = _submit(executor, self._order)
+                self._logs[number] = Path(self._jobs[number].paths.stdout)
+        finally:
+            signal.signal(signal.SIGINT, before)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Interrupt the controllers, which end their workers, and wait for them."""
-        for job in self._jobs.values():
-            job.cancel()
-        for job in self._jobs.values():
-            job._process.wait()
+        """Have the controllers pass it on that their workers are let go, and wait for them."""
+        processes = [job._process for job in self._jobs.values()]
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            try:
+                process.wait(PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
     @property
     def place(self) -> str:
