@@ -118,6 +118,8 @@ class Checkpoints:
         if self._folder is None:
             return
         for path in (self._folder / training.file_name, *self._folder.glob(f".{training.file_name}.*")):
+            if not path.exists():  # a read-only folder would refuse to remove even what is not there
+                continue
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
