@@ -13,7 +13,7 @@ settings.load_profile("nas")
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep prepared images and measured plans of tests out of the user's cache, and tests out of the user's database."""
+    """Keep what tests prepare and measure out of the user's cache, and tests out of the user's database."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NAS_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("NAS_STORAGE", raising=False)
