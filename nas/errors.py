@@ -38,6 +38,10 @@ class AuditError(NasError):
     """fvcore's count of the built network disagrees with the closed form, or exceeds the cap."""
 
 
+class StoppedError(BaseException):
+    """The workers of a study were told to stop. Like Ctrl-C it is no failure: what is left goes on another time."""
+
+
 def unknown(kind: str, given: str, allowed: Iterable[str], *, where: str = "") -> str:
     """Return one line saying that `given` is no known `kind`, with the nearest names first."""
     names = sorted(allowed)

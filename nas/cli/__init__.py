@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -9,7 +10,8 @@ INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line of this process."""
+    """Run the command line of this process. SIGTERM, by which schedulers end things, is as Ctrl-C."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))
 
 
@@ -19,7 +21,7 @@ def run(arguments: Sequence[str]) -> int:
     from typer.main import get_command
 
     from nas.cli.app import app
-    from nas.errors import NasError
+    from nas.errors import NasError, StoppedError
 
     try:
         code = get_command(app).main(list(arguments), prog_name="nas", standalone_mode=False)
@@ -29,6 +31,9 @@ def run(arguments: Sequence[str]) -> int:
         return _complain(str(error), error.exit_code)
     except (KeyboardInterrupt, Abort):
         return INTERRUPTED
+    except StoppedError:
+        print("stopped, as `nas stop` asked. The same command goes on from here.", file=sys.stderr)
+        return 0
     except Exception as error:
         # Usage errors: typer carries their base class inside itself and exports only some of its children.
         if not hasattr(error, "format_message"):

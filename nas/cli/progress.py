@@ -17,7 +17,7 @@ from nas.cli.output import count, quantity
 from nas.effort import stage_efforts
 from nas.records import Candidate, Fidelity, Measurement, Status, StudyConfig
 from nas.search.history import own_seed
-from nas.search.loop import EpochDone, Event, Exhausted, Finished, Started
+from nas.search.loop import EpochDone, Event, Exhausted, Finished, Started, TakenOver
 from nas.search.study import Study
 from nas.trust.earned import running_estimate
 from nas.view import StudyView
@@ -89,6 +89,8 @@ class Display:
                 record = next((each for each in self._view.records if each.number == number), None)
                 again = record is not None and job.seed != own_seed(self._view.config, record)
                 self._report(trained(job.candidate, job.fidelity, again=again), outcome(measurement, error))
+            case TakenOver(job):
+                self.say(f"trial {job.candidate.number}: another worker has it; what this one made of it is dropped")
             case Exhausted(reason):
                 self.exhausted = reason
 

@@ -134,6 +134,12 @@ def search(
         ),
     ] = None,
     checkpoint_disk: CheckpointDisk = None,
+    lease: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="A worker that is silent for so long has lost its trial to another. [default: 90]"
+        ),
+    ] = None,
     download: Download = False,
     skip_broken: SkipBroken = False,
     results: Results = DEFAULT_RESULTS,
@@ -172,6 +178,7 @@ def search(
         suppress_to=suppress_to,
         warm_start=tuple(name.strip() for name in warm_start.split(",")) if warm_start is not None else None,
         checkpoint_disk=checkpoint_disk,
+        lease=lease,
         download=download,
         skip_broken=skip_broken,
     )

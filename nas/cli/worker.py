@@ -6,7 +6,7 @@ import sys
 
 from nas.cli.progress import outcome, trained
 from nas.cli.read import open_study
-from nas.search.loop import Event, Exhausted, Finished
+from nas.search.loop import Event, Exhausted, Finished, TakenOver
 from nas.search.request import SearchRequest
 from nas.search.setup import join
 from nas.search.worker import complete
@@ -34,6 +34,8 @@ def _tell(event: Event) -> None:
     match event:
         case Finished(job, measurement, error):
             _say(f"{trained(job.candidate, job.fidelity)}: {outcome(measurement, error)}")
+        case TakenOver(job):
+            _say(f"{trained(job.candidate, job.fidelity)}: another worker has it; what this one made of it is dropped")
         case Exhausted(reason):
             _say(f"no new candidates: {reason}")
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -16,16 +14,33 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from nas.records import Candidate, Fidelity, Measurement
-from nas.search import ledger
-from nas.search.ledger import ERROR, MEASUREMENT, WORKER, Kind, StoredTrial
-from nas.search.storage import HEARTBEAT_SECONDS
-from nas.search.worker_id import NOBODY, is_gone, worker_id
+from nas.search import hold, ledger
+from nas.search.heart import Heart
+from nas.search.leases import Leases, Losses, Lost, Pulse
+from nas.search.ledger import ERROR, LOSSES, MEASUREMENT, PULSE, WORKER, Kind, StoredTrial
+from nas.search.worker_id import NOBODY, claim_id, worker_id
+from nas.training.oom_kills import oom_kills
 from nas.value import compact_json
+
+LEASE_SECONDS = 90.0
+"""A worker that is silent for so long has lost its trial to whoever asks next."""
+BEATS_A_LEASE = 6
+
+
+class Place(NamedTuple):
+    """Where a job stands in the database, and the name of the claim that holds it."""
+
+    trial_id: int
+    trial_number: int
+    claim: str
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training that a worker has claimed: a candidate at one rung."""
+    """One training that a worker has claimed, by the name `claim`: a candidate at one rung.
+
+    It `is_halved` where an earlier worker was killed for memory with it: each batch then goes in two parts.
+    """
 
     candidate: Candidate
     rung: int
@@ -34,23 +49,40 @@ class Job:
     trial_id: int
     trial_number: int
     kind: Kind = "candidate"
+    claim: str = field(default="", compare=False)
+    is_halved: bool = False
 
 
 class Books:
-    """The jobs of one Optuna study. Whoever starts one holds the lock of the study (`nas.search.lock`)."""
+    """The jobs of one Optuna study. Whoever starts one holds the lock of the study (`nas.search.lock`).
 
-    def __init__(self, study: optuna.Study, storage: RDBStorage) -> None:
+    `lease` gives its seconds, `is_stopped` whether workers are to leave what they do.
+    """
+
+    def __init__(
+        self,
+        study: optuna.Study,
+        storage: RDBStorage,
+        *,
+        lease: Callable[[], float] = lambda: LEASE_SECONDS,
+        is_stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._study, self._storage = study, storage
+        self._lease, self._is_stopped = lease, is_stopped
+        self._leases = Leases(storage)
+        self._unsure: set[str] = set()
 
     def start(
         self,
         attributes: Mapping[str, Any],
         params: Mapping[str, Any] | None = None,
         distributions: Mapping[str, BaseDistribution] | None = None,
-    ) -> tuple[int, int]:
-        """Write the claim of this process: a trial that is RUNNING from its first moment. Return its id and number."""
-        given = {**attributes, WORKER: worker_id()}
-        return ledger.begin(self._storage, self._study._study_id, given, params, distributions)
+    ) -> Place:
+        """Write the claim of this process: a trial that is RUNNING from its first moment."""
+        signs = self._sign()
+        given = {**attributes, **signs}
+        place = ledger.begin(self._storage, self._study._study_id, given, params, distributions)
+        return Place(*place, signs[WORKER])
 
     def enqueue(
         self, attributes: Mapping[str, Any], params: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]
@@ -58,61 +90,62 @@ class Books:
         """Write a trial that waits for whichever worker asks next."""
         ledger.enqueue(self._storage, self._study._study_id, attributes, params, distributions)
 
-    def take_up(self, trial: StoredTrial) -> None:
-        """Let this process begin a trial that waits."""
-        ledger.begin_waiting(self._storage, trial, worker_id())
+    def lost(self, trials: Iterable[StoredTrial]) -> list[Lost]:
+        """Return those of some trials that nobody runs, also those whose claim by this object had no answer."""
+        trials = list(trials)
+        lost = self._leases.lost(trials, self._lease())
+        mine = [each for each in trials if each.is_running and each.attributes.get(WORKER) in self._unsure]
+        return [*lost, *(Lost(each, Pulse()) for each in mine if each not in [other.trial for other in lost])]
 
-    def finish(self, job: Job, measurement: Measurement, values: Sequence[float]) -> None:
-        """Write the measurement of a job; one that came to no end is PRUNED for Optuna: samplers learn from it."""
+    def settle(self) -> None:
+        """Say that the claims of this object were all answered."""
+        self._unsure.clear()
+
+    def take(self, trial: StoredTrial, losses: Losses | None = None) -> Place | None:
+        """Let this process have a trial that waits or was lost; None where that has changed meanwhile."""
+        signs = self._sign() | ({} if losses is None else {LOSSES: losses.model_dump()})
+        return Place(trial.trial_id, trial.number, signs[WORKER]) if hold.take(self._storage, trial, signs) else None
+
+    def finish(self, job: Job, measurement: Measurement, values: Sequence[float]) -> bool:
+        """Write the measurement of a job; False where another worker took it over: its measurement stands.
+
+        One that came to no end is PRUNED for Optuna: samplers learn from it.
+        """
         made = {MEASUREMENT: compact_json(measurement)}
-        if measurement.is_complete:
-            ledger.end(self._storage, job.trial_id, TrialState.COMPLETE, made, values)
-        else:
-            ledger.end(self._storage, job.trial_id, TrialState.PRUNED, made)
+        state, told = (TrialState.COMPLETE, values) if measurement.is_complete else (TrialState.PRUNED, ())
+        return hold.end(self._storage, job.trial_id, job.claim, state, made, told)
 
-    def fail(self, job: Job, error: str) -> None:
-        """Write that a job could not be done, and why."""
-        ledger.end(self._storage, job.trial_id, TrialState.FAIL, {ERROR: error})
-
-    def take_over(self, trial: StoredTrial) -> None:
-        """Let this process begin a lost trial anew."""
-        ledger.begin_again(self._storage, trial, worker_id())
+    def fail(self, job: Job, error: str) -> bool:
+        """Write that a job could not be done, and why; False where another worker took it over."""
+        return hold.end(self._storage, job.trial_id, job.claim, TrialState.FAIL, {ERROR: error})
 
     def drop(self, trial: StoredTrial) -> None:
         """Fail a lost trial; it does not count, and another one will stand in for it."""
         self._storage.set_trial_state_values(trial.trial_id, TrialState.FAIL)
 
-    def reap(self) -> None:
-        """Drop the trials of other hosts that stopped beating."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            optuna.storages.fail_stale_trials(self._study)
-
     @contextmanager
-    def beating(self, job: Job) -> Iterator[None]:
-        """Tell the database, while inside, that the job is alive; other hosts reap it when this stops.
+    def beating(self, job: Job) -> Iterator[Heart]:
+        """Tell the database, while inside, that the job is alive; other workers take it over when this stops.
 
         Whatever is raised inside, such as Ctrl-C, leaves the job to the next worker.
         """
-        stop = threading.Event()
+        pulse, beats = Pulse(oom_kills=oom_kills()), iter(range(1, 2**63))
 
-        def beat() -> None:
-            while not stop.wait(HEARTBEAT_SECONDS):
-                self._storage.record_heartbeat(job.trial_id)
+        def beat(epoch: int, epochs: int) -> bool:
+            told = pulse.model_copy(update={"epoch": epoch, "epochs": epochs, "beats": next(beats)})
+            return hold.beat(self._storage, job.trial_id, job.claim, told.model_dump_json())
 
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
+        heart = Heart(beat, self._is_stopped, self._lease() / BEATS_A_LEASE)
         try:
-            yield
+            with heart.beating():
+                yield heart
         except BaseException:
             with suppress(SQLAlchemyError):
-                ledger.let_go(self._storage, job.trial_id, NOBODY)
+                hold.let_go(self._storage, job.trial_id, job.claim, NOBODY)
             raise
-        finally:
-            stop.set()
-            thread.join()
 
-
-def lost(trials: Iterable[StoredTrial]) -> list[StoredTrial]:
-    """Return the running trials whose process, on this host, has ended."""
-    return [trial for trial in trials if trial.is_running and is_gone(trial.attributes.get(WORKER, ""))]
+    def _sign(self) -> dict[str, Any]:
+        """Return what a new claim of this process writes to its trial."""
+        claim = claim_id(worker_id())
+        self._unsure.add(claim)
+        return {WORKER: claim, PULSE: Pulse(oom_kills=oom_kills()).model_dump()}

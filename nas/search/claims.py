@@ -11,16 +11,18 @@ from collections.abc import Callable, Mapping
 from nas import pareto
 from nas.architecture import Architecture
 from nas.records import Candidate, Measurement, StudyConfig
-from nas.search.books import Books, Job, lost
+from nas.search.books import Books, Job, Place
 from nas.search.enqueue import DuplicateError
 from nas.search.history import History, own_seed
+from nas.search.leases import MOST_LOSSES, Losses
 from nas.search.ledger import CANDIDATE, ENQUEUED, MEASUREMENT, NOTES, PROMOTES, SEED, Kind, StoredTrial
 from nas.search.promotion import ACCURACY_LIKE, Standing, next_promotion, next_replicate
 from nas.search.proposals import stored_values
 from nas.search.proposer import Proposer
 from nas.space import Genotype
+from nas.training.oom_kills import oom_kills
 from nas.trust import gate
-from nas.value import compact_json, derive_seed
+from nas.value import FrozenMap, compact_json, derive_seed
 
 
 class Claims:
@@ -44,10 +46,6 @@ class Claims:
         self._history.follow()
         if job := self._adopt():
             return job
-        if self._history.is_busy:
-            self._candidates.reap()
-            self._rungs.reap()
-            self._history.follow()
         if is_over():
             return None
         if job := self._take_up(accept):
@@ -83,21 +81,36 @@ class Claims:
         return stored_values(job.candidate, measurement, self._objectives)
 
     def _adopt(self) -> Job | None:
-        """Take over a trial whose process is gone: same number, same seed, same result."""
+        """Take over a trial that nobody runs any more: same number, same seed, same result, from its checkpoint."""
         candidates, again = self._history.running
         for books, trials in ((self._rungs, again), (self._candidates, candidates)):
-            for trial in lost(trials)[:1]:
-                books.take_over(trial)
-                return self._job_of(trial)
+            for lost in books.lost(trials):
+                losses = lost.losses(oom_kills)
+                if place := books.take(lost.trial, losses):
+                    job = self._job_of(lost.trial, place, losses)
+                    if not self._closed(books, job, losses):
+                        return job
+                self._history.follow()
         return None
 
+    def _closed(self, books: Books, job: Job, losses: Losses) -> bool:
+        """End a trial that cost too many workers; return whether it was."""
+        if losses.memory > 1:
+            nothing = {"epochs": (), "metrics": FrozenMap[float]({}), "train_seconds": 0.0, "stopped": "memory"}
+            books.finish(job, Measurement(fidelity=job.fidelity, seed=job.seed, **nothing), ())
+        elif losses.times >= MOST_LOSSES:
+            books.fail(job, f"{losses.times} workers died with it, one after the other, before the next epoch was done")
+        else:
+            return False
+        return True
+
     def _take_up(self, accept: Callable[[Architecture], object]) -> Job | None:
-        """Begin what was enqueued first, and anew what was lost with a worker on another host."""
+        """Begin what was enqueued first, and anew what an older version gave up for lost."""
         for trial in self._history.enqueued[:1]:
             _show(trial.candidate, accept)
             if trial.is_waiting:
-                self._candidates.take_up(trial)
-                return self._job_of(trial)
+                place = self._candidates.take(trial)
+                return self._job_of(trial, place) if place else None
             candidate = trial.candidate.model_copy(update={"number": len(self._history.candidates)})
             return self._begin(candidate, {ENQUEUED: trial.attributes[ENQUEUED]})
         return None
@@ -126,7 +139,7 @@ class Claims:
         """Claim a new trial of a candidate."""
         given = {CANDIDATE: compact_json(candidate), **attributes}
         place = self._candidates.start(given, candidate.genotype, self._proposer.distributions)
-        return self._job("candidate", candidate, 0, *place)
+        return self._job("candidate", candidate, 0, place)
 
     def _train_again(self, kind: Kind, number: int, rung: int) -> Job:
         """Claim a promotion or a replicate. It repeats no parameters: samplers read those of the candidate."""
@@ -134,15 +147,25 @@ class Claims:
         attributes: dict[str, object] = {CANDIDATE: compact_json(candidate), PROMOTES: (number, rung)}
         if kind == "replicate":
             attributes[SEED] = self._seed(kind, number)
-        return self._job(kind, candidate, rung, *self._rungs.start(attributes))
+        return self._job(kind, candidate, rung, self._rungs.start(attributes))
 
-    def _job_of(self, trial: StoredTrial) -> Job:
+    def _job_of(self, trial: StoredTrial, place: Place, losses: Losses | None = None) -> Job:
         rung = 0 if trial.kind == "candidate" else trial.promotes[1]
-        return self._job(trial.kind, trial.candidate, rung, trial.trial_id, trial.number)
+        return self._job(trial.kind, trial.candidate, rung, place, is_halved=bool(losses and losses.memory))
 
-    def _job(self, kind: Kind, candidate: Candidate, rung: int, trial_id: int, trial_number: int) -> Job:
-        seed = self._seed(kind, candidate.number)
-        return Job(candidate, rung, self._config.fidelities[rung], seed, trial_id, trial_number, kind)
+    def _job(self, kind: Kind, candidate: Candidate, rung: int, place: Place, *, is_halved: bool = False) -> Job:
+        fidelity, seed = self._config.fidelities[rung], self._seed(kind, candidate.number)
+        return Job(
+            candidate,
+            rung,
+            fidelity,
+            seed,
+            place.trial_id,
+            place.trial_number,
+            kind,
+            claim=place.claim,
+            is_halved=is_halved,
+        )
 
     def _seed(self, kind: Kind, number: int) -> int:
         if kind == "promotion" and number in self._history.taken:

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from itertools import product
 
 import optuna
+from optuna.storages import RDBStorage
 
 from nas.architecture import Architecture
 from nas.budget import cost
@@ -17,13 +18,16 @@ from nas.errors import CapError, SpaceError, StudyError
 from nas.records import Measurement, ReferenceRecord, StudyConfig
 from nas.references import Reference
 from nas.scaling import scale
-from nas.search.books import Books, Job, lost
+from nas.search.books import Books, Job, Place
 from nas.search.catalogue import REFERENCES_SUFFIX
 from nas.search.evaluator import Evaluator
+from nas.search.heart import Heart
 from nas.search.ledger import CANDIDATE, RUNG, SEED, Ledger, StoredTrial
 from nas.search.lock import exclusive
 from nas.search.loop import Event, work
+from nas.search.outage import patient
 from nas.search.study import Study
+from nas.training.oom_kills import oom_kills
 from nas.value import compact_json, derive_seed
 
 Key = tuple[tuple[str, str], int]
@@ -72,7 +76,8 @@ class Comparison:
         books = optuna.create_study(
             storage=study.storage, study_name=study.name + suffix, direction="maximize", load_if_exists=True
         )
-        self._books, self._ledger = Books(books, study.storage), Ledger(study.storage, books.study_name)
+        self._books = Books(books, study.storage, lease=lambda: study.lease, is_stopped=lambda: study.is_stopped)
+        self._ledger = Ledger(study.storage, books.study_name)
 
     @property
     def config(self) -> StudyConfig:
@@ -84,48 +89,75 @@ class Comparison:
         """How many trainings were asked for."""
         return len(self._wanted)
 
+    @patient
     def left(self) -> int:
         """Return how many of them have no measurement yet."""
         return len(self._wanted.keys() - {_key(trial) for trial in self._trials() if trial.measurement is not None})
 
-    def claim(self, accept: Callable[[Architecture], object]) -> Job | None:
-        """Return the next training that was not done, is not running, and was not tried by this process."""
-        with exclusive(self._study.storage, self._study.name):
-            self._books.reap()
-            for trial in lost(self._trials()):  # it is started again, with the same seed
-                self._books.drop(trial)
-            taken = self._tried | {
-                _key(trial) for trial in self._trials() if trial.measurement is not None or trial.is_running
-            }
-            for key, reference in self._wanted.items():
-                if key not in taken:
-                    accept(reference.network)
-                    self._tried.add(key)
-                    return self._start(reference, seed=key[1])
-            return None
+    @property
+    def storage(self) -> RDBStorage:
+        """The database."""
+        return self._study.storage
 
-    def beating(self, job: Job) -> AbstractContextManager[None]:
+    @patient
+    def claim(self, accept: Callable[[Architecture], object]) -> Job | None:
+        """Return the next training that was not done, is not running, and was not tried by this process.
+
+        First those that nobody runs any more. StoppedError when the study was told to stop.
+        """
+        self._study.refuse_stopped()
+        with exclusive(self._study.storage, self._study.name):
+            trials = self._trials()
+            job = self._adopt(trials) or self._next(trials, accept)
+        self._books.settle()
+        return job
+
+    def beating(self, job: Job) -> AbstractContextManager[Heart]:
         """Keep the claim alive while inside."""
         return self._books.beating(job)
 
-    def finish(self, job: Job, measurement: Measurement) -> None:
-        """Write the measurement."""
-        self._books.finish(job, measurement, [measurement.metrics.get("val_accuracy", 0.0)])
+    @patient
+    def finish(self, job: Job, measurement: Measurement) -> bool:
+        """Write the measurement; False where another worker took the job over."""
+        return self._books.finish(job, measurement, [measurement.metrics.get("val_accuracy", 0.0)])
 
-    def fail(self, job: Job, error: str) -> None:
+    @patient
+    def fail(self, job: Job, error: str) -> bool:
         """Write why there is no measurement; the next comparison tries again."""
-        self._books.fail(job, error)
+        return self._books.fail(job, error)
+
+    def _adopt(self, trials: Sequence[StoredTrial]) -> Job | None:
+        """Take over a training that is wanted and that nobody runs; drop those that are not."""
+        for lost in self._books.lost(trials):
+            key = _key(lost.trial)
+            if key not in self._wanted or key in self._tried:
+                self._books.drop(lost.trial)
+            elif place := self._books.take(lost.trial, lost.losses(oom_kills)):
+                self._tried.add(key)
+                return self._job(self._wanted[key], key[1], place)
+        return None
+
+    def _next(self, trials: Sequence[StoredTrial], accept: Callable[[Architecture], object]) -> Job | None:
+        taken = self._tried | {_key(trial) for trial in trials if trial.measurement is not None or trial.is_running}
+        for key, reference in self._wanted.items():
+            if key not in taken:
+                accept(reference.network)
+                attributes = {CANDIDATE: compact_json(reference), SEED: key[1], RUNG: self._rung}
+                place = self._books.start(attributes)
+                self._tried.add(key)
+                return self._job(reference, key[1], place)
+        return None
 
     def _trials(self) -> list[StoredTrial]:
         """Return the trainings of these books to this rung; those of older books, that name none, went to the top."""
         (trials,) = self._ledger.read()
         return [each for each in trials if each.attributes.get(RUNG, self._top) == self._rung]
 
-    def _start(self, reference: ReferenceRecord, seed: int) -> Job:
+    def _job(self, reference: ReferenceRecord, seed: int, place: Place) -> Job:
         config = self._study.config
-        place = self._books.start({CANDIDATE: compact_json(reference), SEED: seed, RUNG: self._rung})
         train_seed = derive_seed(config.seed, reference.name, seed, "train")
-        return Job(reference, self._rung, config.fidelities[self._rung], train_seed, *place)
+        fidelity = config.fidelities[self._rung]
+        return Job(reference, self._rung, fidelity, train_seed, place.trial_id, place.trial_number, claim=place.claim)
 
 
 def _key(trial: StoredTrial) -> Key:

@@ -27,9 +27,10 @@ from optuna.storages._rdb.models import (
 )
 from optuna.trial import TrialState
 from pydantic_core import from_json
-from sqlalchemy import Connection, Table, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Table, and_, func, insert, or_, select
 
 from nas.records import Candidate, Measurement, ReferenceRecord, TrialRecord
+from nas.search.lock import confirm
 from nas.search.texts import genotype, measurement, read
 from nas.space import GeneValue
 from nas.value import FrozenMap
@@ -37,10 +38,10 @@ from nas.value import FrozenMap
 CANDIDATE, MEASUREMENT, ERROR, WORKER, PROMOTES, SEED, RUNG, NOTES = (
     f"nas:{name}" for name in ("candidate", "measurement", "error", "worker", "promotes", "seed", "rung", "notes")
 )
-ENQUEUED, FROM = "nas:enqueued", "nas:from"
+ENQUEUED, FROM, PULSE, LOSSES = "nas:enqueued", "nas:from", "nas:pulse", "nas:losses"
 """The attributes of a trial that are ours; `NOTES` is what its sampler noted down of it, `ENQUEUED` the number that a
-candidate was given when a user put it first: another one if its first worker was lost. `FROM` is the STUDY:NUMBER that
-a trial was taken over from.
+candidate was given when a user put it first. `FROM` is the STUDY:NUMBER that a trial was taken over from. While it
+runs, `WORKER` says who holds it and `PULSE` how far that is; `LOSSES` how often one was lost with it.
 """
 TEXTS = {CANDIDATE, MEASUREMENT}
 """Attributes that are JSON already: stored as they are, and parsed when they are asked for."""
@@ -197,7 +198,7 @@ class Ledger:
             told = [place for place, name in known.items() if name in self._repeating]
             is_open = trial.state.in_((TrialState.RUNNING, TrialState.WAITING))
             is_wanted = and_(given.key != WORKER, or_(given.key != CANDIDATE, trial.study_id.not_in(told)))
-            rows_of = attributes.where(changed, or_(is_wanted, is_open))  # who it was, concerns nobody later
+            rows_of = attributes.where(changed, given.key != PULSE, or_(is_wanted, is_open))  # who it was, is past then
             for trial_id, key, value in connection.execute(rows_of).all():
                 if trial_id in found:
                     found[trial_id][1].attributes[key] = value if key in TEXTS else from_json(value)
@@ -230,7 +231,7 @@ def begin(
     Under the lock of the study (`nas.search.lock`): the number is the count of the trials before.
     """
     with storage.engine.begin() as connection:
-        running = {"study_id": study_id, "state": TrialState.RUNNING, "datetime_start": _now()}
+        running = {"study_id": study_id, "state": TrialState.RUNNING, "datetime_start": now()}
         trial_id, number = _add(connection, running, attributes)
         connection.execute(insert(HEARTBEATS).values(trial_id=trial_id, heartbeat=func.current_timestamp()))
         if params and distributions:
@@ -250,51 +251,6 @@ def enqueue(
         trial_id, _ = _add(connection, {"study_id": study_id, "state": TrialState.WAITING}, attributes)
         if params:
             connection.execute(insert(PARAMS), _param_rows(trial_id, params, distributions))
-
-
-def begin_waiting(storage: RDBStorage, trial: StoredTrial, worker: str) -> None:
-    """Let a worker begin a waiting trial: it is RUNNING, and alive, from that moment."""
-    with storage.engine.begin() as connection:
-        running = {"state": TrialState.RUNNING, "datetime_start": _now()}
-        connection.execute(update(TRIALS).where(TRIALS.c.trial_id == trial.trial_id).values(**running))
-        mine = {"trial_id": trial.trial_id, "key": WORKER, "value_json": json.dumps(worker)}
-        connection.execute(insert(ATTRIBUTES).values(**mine))
-        connection.execute(insert(HEARTBEATS).values(trial_id=trial.trial_id, heartbeat=func.current_timestamp()))
-
-
-def begin_again(storage: RDBStorage, trial: StoredTrial, worker: str) -> None:
-    """Let another worker begin a running trial anew: the time since it was lost was nobody's."""
-    with storage.engine.begin() as connection:
-        is_worker = (ATTRIBUTES.c.trial_id == trial.trial_id, ATTRIBUTES.c.key == WORKER)
-        connection.execute(update(ATTRIBUTES).where(*is_worker).values(value_json=json.dumps(worker)))
-        connection.execute(update(TRIALS).where(TRIALS.c.trial_id == trial.trial_id).values(datetime_start=_now()))
-    storage.record_heartbeat(trial.trial_id)
-
-
-def let_go(storage: RDBStorage, trial_id: int, worker: str) -> None:
-    """Write another worker to a trial, where it is running still."""
-    running = select(TRIALS.c.trial_id).where(TRIALS.c.state == TrialState.RUNNING)
-    mine = (ATTRIBUTES.c.trial_id == trial_id, ATTRIBUTES.c.key == WORKER, ATTRIBUTES.c.trial_id.in_(running))
-    with storage.engine.begin() as connection:
-        connection.execute(update(ATTRIBUTES).where(*mine).values(value_json=json.dumps(worker)))
-
-
-def end(
-    storage: RDBStorage, trial_id: int, state: TrialState, attributes: Mapping[str, Any], values: Sequence[float] = ()
-) -> None:
-    """Write at once what came of a running trial and that it has ended.
-
-    A trial that is no longer running was given up for lost meanwhile, and another one stands in for it: it stays so.
-    """
-    with storage.engine.begin() as connection:
-        mine = (TRIALS.c.trial_id == trial_id, TRIALS.c.state == TrialState.RUNNING)
-        if not connection.execute(update(TRIALS).where(*mine).values(state=state, datetime_complete=_now())).rowcount:
-            return
-        known = (ATTRIBUTES.c.trial_id == trial_id, ATTRIBUTES.c.key.in_(attributes))
-        connection.execute(delete(ATTRIBUTES).where(*known))
-        connection.execute(insert(ATTRIBUTES), _attribute_rows(trial_id, attributes))
-        if values:
-            connection.execute(insert(VALUES), [_value_row(trial_id, *each) for each in enumerate(values)])
 
 
 def create(
@@ -322,14 +278,14 @@ def _add_finished(
     trials: Sequence[FinishedTrial],
     distributions: Mapping[str, BaseDistribution],
 ) -> None:
-    ended = {"study_id": study_id, "datetime_complete": _now()}
+    ended = {"study_id": study_id, "datetime_complete": now()}
     rows = [{**ended, "number": number, "state": trial.state} for number, trial in enumerate(trials)]
     connection.execute(insert(TRIALS), rows)
     numbered = select(TRIALS.c.number, TRIALS.c.trial_id).where(TRIALS.c.study_id == study_id)
     ids = {int(number): int(trial_id) for number, trial_id in connection.execute(numbered)}
     placed = [(ids[number], trial) for number, trial in enumerate(trials)]
-    given = [row for trial_id, trial in placed for row in _attribute_rows(trial_id, trial.attributes)]
-    values = [_value_row(trial_id, *value) for trial_id, trial in placed for value in enumerate(trial.values)]
+    given = [row for trial_id, trial in placed for row in attribute_rows(trial_id, trial.attributes)]
+    values = [value_row(trial_id, *value) for trial_id, trial in placed for value in enumerate(trial.values)]
     params = [row for trial_id, trial in placed for row in _param_rows(trial_id, trial.params, distributions)]
     for table, found in ((ATTRIBUTES, given), (VALUES, values), (PARAMS, params)):
         if found:
@@ -338,27 +294,30 @@ def _add_finished(
 
 def _add(connection: Connection, row: Mapping[str, Any], attributes: Mapping[str, Any]) -> tuple[int, int]:
     """Write a row of the trials with the next number of its study, and its attributes; return its id and its number."""
+    confirm(connection)
     counted = select(func.count()).select_from(TRIALS).where(TRIALS.c.study_id == row["study_id"])
     number: int = connection.execute(counted).scalar_one()
     made = connection.execute(insert(TRIALS).values(**row, number=number))
     trial_id = int(made.inserted_primary_key[0]) if made.inserted_primary_key else 0
-    connection.execute(insert(ATTRIBUTES), _attribute_rows(trial_id, attributes))
+    connection.execute(insert(ATTRIBUTES), attribute_rows(trial_id, attributes))
     return trial_id, number
 
 
-def _now() -> datetime:
+def now() -> datetime:
     """Return the time as Optuna stores it: UTC, without saying so."""
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-def _attribute_rows(trial_id: int, attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
+def attribute_rows(trial_id: int, attributes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows that hold some attributes of a trial."""
     return [
         {"trial_id": trial_id, "key": key, "value_json": value if key in TEXTS else json.dumps(value)}
         for key, value in attributes.items()
     ]
 
 
-def _value_row(trial_id: int, objective: int, value: float) -> dict[str, Any]:
+def value_row(trial_id: int, objective: int, value: float) -> dict[str, Any]:
+    """Return the row that holds the value of an objective."""
     stored, kind = TrialValueModel.value_to_stored_repr(value)
     return {"trial_id": trial_id, "objective": objective, "value": stored, "value_type": kind}
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pydantic import ValidationError
 
@@ -15,6 +15,7 @@ from nas.errors import InputError, NasError
 from nas.records import Measurement, ReferenceRecord, StudyConfig
 from nas.search.books import Job
 from nas.search.evaluator import Evaluator, Keeping
+from nas.search.heart import Heart, TakenOverError
 from nas.search.samplers.fresh import ExhaustedError
 from nas.search.study import Study
 from nas.training.loop import Progress
@@ -52,13 +53,20 @@ class Finished:
 
 
 @dataclass(frozen=True)
+class TakenOver:
+    """Another worker has taken a job over; what this one has made of it is dropped."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
 class Exhausted:
     """The space holds nothing new within the caps; the search ends early."""
 
     reason: str
 
 
-Event = Started | EpochDone | Finished | Exhausted
+Event = Started | EpochDone | Finished | TakenOver | Exhausted
 
 
 def run(
@@ -72,7 +80,8 @@ def run(
     """Work on `study` until its trials are done, those of other workers included, or `is_over` before a job.
 
     `accept` audits every new architecture before it is written. A candidate whose evaluation raises is recorded with
-    its error; NasError after several in a row. KeyboardInterrupt leaves the running job to the next worker.
+    its error; NasError after several in a row. KeyboardInterrupt, and StoppedError when the study was told to stop,
+    leave the running job to the next worker.
     """
     failures = 0
     while not is_over():
@@ -93,6 +102,14 @@ def run(
             raise NasError(f"{failures} candidates in a row could not be evaluated; the last: {error}")
 
 
+@runtime_checkable
+class Halving(Protocol):
+    """An evaluator that can do with half the memory."""
+
+    def halved(self) -> Evaluator:
+        """Return one that does."""
+
+
 class Books(Protocol):
     """Where a worker writes down what becomes of a job."""
 
@@ -100,35 +117,51 @@ class Books(Protocol):
     def config(self) -> StudyConfig:
         """The study that the job is of."""
 
-    def beating(self, job: Job) -> AbstractContextManager[None]:
+    def beating(self, job: Job) -> AbstractContextManager[Heart]:
         """Keep the claim alive while inside."""
 
-    def finish(self, job: Job, measurement: Measurement) -> None:
-        """Write the measurement."""
+    def finish(self, job: Job, measurement: Measurement) -> bool:
+        """Write the measurement; False where another worker has the job."""
 
-    def fail(self, job: Job, error: str) -> None:
-        """Write why there is none."""
+    def fail(self, job: Job, error: str) -> bool:
+        """Write why there is none; False where another worker has the job."""
 
 
 def work(books: Books, job: Job, evaluate: Evaluator, on_event: Callable[[Event], None]) -> str:
-    """Evaluate one job and write what came of it; return the error, empty when there was none."""
-    with books.beating(job):
-        on_event(Started(job))
-        try:
-            measurement = evaluate(
-                job.candidate, job.fidelity, job.seed, lambda progress: on_event(EpochDone(job, progress))
-            )
-            _check(measurement, job, books.config)
-        except (NasError, RuntimeError, ValueError, ArithmeticError) as fault:
-            error = _in_one_line(fault)
-            books.fail(job, error)
-            _let_forget(evaluate, job, goes_on=False)
-            on_event(Finished(job, None, error))
-            return error
-    books.finish(job, measurement)
-    _let_forget(evaluate, job, goes_on=measurement.is_complete and job.rung + 1 < len(books.config.fidelities))
-    on_event(Finished(job, measurement))
-    return ""
+    """Evaluate one job and write what came of it; return the error, empty when there was none.
+
+    Where another worker took the job over, since this one was silent for too long, nothing is written.
+    """
+    measurement, error = None, ""
+    try:
+        with books.beating(job) as heart:
+            on_event(Started(job))
+            try:
+                measurement = _measure(job, evaluate, heart, on_event)
+                _check(measurement, job, books.config)
+            except (NasError, RuntimeError, ValueError, ArithmeticError) as fault:
+                measurement, error = None, _in_one_line(fault)
+    except TakenOverError:
+        on_event(TakenOver(job))
+        return ""
+    is_ours = books.fail(job, error) if measurement is None else books.finish(job, measurement)
+    if not is_ours:
+        on_event(TakenOver(job))
+        return ""
+    is_complete = measurement is not None and measurement.is_complete
+    _let_forget(evaluate, job, goes_on=is_complete and job.rung + 1 < len(books.config.fidelities))
+    on_event(Finished(job, measurement, error))
+    return error
+
+
+def _measure(job: Job, evaluate: Evaluator, heart: Heart, on_event: Callable[[Event], None]) -> Measurement:
+    def on_epoch(progress: Progress) -> None:
+        on_event(EpochDone(job, progress))
+        heart.epoch_done(progress.epoch, progress.epochs)
+
+    if job.is_halved and isinstance(evaluate, Halving):
+        evaluate = evaluate.halved()
+    return evaluate(job.candidate, job.fidelity, job.seed, on_epoch)
 
 
 def _let_forget(evaluate: Evaluator, job: Job, *, goes_on: bool) -> None:

@@ -23,6 +23,7 @@ LEAST = {
     "trials_per_gpu": 1,
     "finalists": 0,
     "finalist_seeds": 1,
+    "lease": 2,
 }
 
 
@@ -56,6 +57,7 @@ class SearchRequest:
     suppress_to: float | None = None
     warm_start: tuple[str, ...] | None = None
     checkpoint_disk: str | None = None
+    lease: float | None = None
     download: bool = False
     skip_broken: bool = False
 

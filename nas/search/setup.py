@@ -113,6 +113,8 @@ def join(request: SearchRequest, tell: Callable[[str], None] = _nothing) -> Prep
     asked = _Asked.of(request, tell, _nothing)
     study = asked.open()
     plan = study.config.plan
+    if sqlite_path(asked.url) is not None:
+        check_workers(len(study.processes()) + 1, is_sqlite=True)
     trials = request.trials_per_gpu or plan.trials_per_device
     device = parse_device(request.device or plan.devices[0], torch.cuda.device_count())
     if "," in device:
@@ -242,6 +244,8 @@ def _create(asked: _Asked) -> Prepared:
         results=request.results,
         start=start,
     )
+    if request.lease is not None:
+        study.set_lease(request.lease)
     asked.folder.write(config)
     kept = ["warm start: precision and batch size as they were, so that measurements can be compared"]
     notes = [*start.lines, *(kept if overrides != draft.overrides else [])]
@@ -279,6 +283,8 @@ def _resume(asked: _Asked) -> Prepared:
     parse_device(config.plan.device, torch.cuda.device_count())
     check_overrides(plan_overrides(request), config.plan.device)
     study.extend(request.trials, request.max_hours)
+    if request.lease is not None:
+        study.set_lease(request.lease)
     asked.folder.prepare()
     asked.folder.write(config)
     now = {name: value for name, value in plan_overrides(request).decided.items() if name in FREE}

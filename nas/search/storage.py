@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,8 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from nas.errors import StudyError
 from nas.search.stamp import read_by_ourselves
 
-HEARTBEAT_SECONDS = 60
-GRACE_SECONDS = 300
 LOCK_TIMEOUT_SECONDS = 60
+CONNECT_TIMEOUT_SECONDS = 10
 STAMPS = {12: "v3.2.0.a"}
 """Alembic's name of each layout of tables that we can make without Alembic, which takes half a second for it."""
 NOT_A_URL = "storage: not a database URL; give sqlite:///FILE, postgresql://… or mysql://…"
@@ -61,13 +59,10 @@ def open_storage(url: str, *, create: bool = False) -> RDBStorage:
             path.parent.mkdir(parents=True, exist_ok=True)
         is_new = create and path is not None and _lay_out(path)
         is_ours = is_new or not create
-        with warnings.catch_warnings(), read_by_ourselves():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats
+        with read_by_ourselves():
             storage = RDBStorage(
                 url,
                 engine_kwargs=_engine_settings(is_sqlite=path is not None),
-                heartbeat_interval=HEARTBEAT_SECONDS,
-                grace_period=GRACE_SECONDS,
                 skip_compatibility_check=is_ours,  # by Alembic, a fifth of a second; `_check_schema` asks less
                 skip_table_creation=is_new,
             )
@@ -80,7 +75,7 @@ def open_storage(url: str, *, create: bool = False) -> RDBStorage:
     except OSError as error:
         raise StudyError(f"storage {shown(url)}: cannot be written: {error.strerror or error}") from None
     except (SQLAlchemyError, RuntimeError) as error:
-        raise StudyError(f"storage {shown(url)}: cannot be opened: {_first_line(error)}") from None
+        raise StudyError(f"storage {shown(url)}: cannot be opened: {first_line(error)}") from None
     if path is not None:
         _tune_sqlite(storage)
     return storage
@@ -121,7 +116,12 @@ def _check_schema(storage: RDBStorage, where: str) -> None:
 def _engine_settings(*, is_sqlite: bool) -> dict[str, Any]:
     if is_sqlite:
         return {"connect_args": {"timeout": LOCK_TIMEOUT_SECONDS}}
-    return {"pool_pre_ping": True, "pool_size": 1, "max_overflow": 1}
+    return {
+        "pool_pre_ping": True,
+        "pool_size": 1,
+        "max_overflow": 1,
+        "connect_args": {"connect_timeout": CONNECT_TIMEOUT_SECONDS},
+    }
 
 
 def _tune_sqlite(storage: RDBStorage) -> None:
@@ -139,6 +139,7 @@ def _tune_sqlite(storage: RDBStorage) -> None:
     storage.engine.dispose()  # connections made before the listener
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
+    """Return what a driver said, in a line."""
     cause = getattr(error, "orig", None) or error
     return str(cause).splitlines()[0] if str(cause) else type(cause).__name__

@@ -10,6 +10,7 @@ candidate at any time. Two more may stand beside them: `NAME/references`, once n
 
 from __future__ import annotations
 
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -25,25 +26,29 @@ from optuna.storages import RDBStorage
 from nas import pareto
 from nas.architecture import Architecture
 from nas.effort import Interval, busy_hours
-from nas.errors import StudyError
+from nas.errors import StoppedError, StudyError
 from nas.members import Members, NetworkMembers
 from nas.problem import Problem, different_choices
 from nas.records import Candidate, Fidelity, Measurement, ReferenceRecord, StudyConfig, TrialRecord
 from nas.search import ledger
-from nas.search.books import Books, Job
+from nas.search.books import LEASE_SECONDS, Books, Job
 from nas.search.catalogue import CONFIG, FIDELITY_SUFFIX, REFERENCES_SUFFIX, RUNGS_SUFFIX, check_name, read_config
 from nas.search.claims import Claims
+from nas.search.heart import Heart
 from nas.search.history import History
 from nas.search.ledger import RUNG, SEED, WORKER, Ledger, StoredTrial, read_trials, study_attributes
 from nas.search.lock import exclusive
+from nas.search.outage import patient
 from nas.search.proposer import Proposer
 from nas.search.sources import Places
 from nas.search.warm_start import Priors, TakenOver, take_over_again
-from nas.search.worker_id import is_gone
+from nas.search.worker_id import Process, is_gone, process_of
 from nas.space import Genotype
 from nas.view import StudyView
 
-BUDGET, HOURS = "nas:n_trials", "nas:max_hours"
+BUDGET, HOURS, LEASE, STOP = "nas:n_trials", "nas:max_hours", "nas:lease", "nas:stop"
+"""What may change while a study runs: how long it is to be, how long a worker may be silent, and a mark that is
+another one each time that its workers are told to stop."""
 REPEATED = ("max:val_accuracy",)
 """The objective of the Optuna study of further seeds."""
 
@@ -57,6 +62,15 @@ class Given(NamedTuple):
     problem: Problem | None = None
     sampler: BaseSampler | None = None
     results: Path | None = None
+
+
+class Limits(NamedTuple):
+    """What stands in the database of how far a study is to go on."""
+
+    n_trials: int
+    max_hours: float | None
+    lease: float
+    stop: str
 
 
 class Study:
@@ -75,7 +89,12 @@ class Study:
     ) -> None:
         self.config = config
         self._main, self._rungs, self._storage = main, rungs, storage
-        self._candidates, self._promotions = Books(main, storage), Books(rungs, storage)
+        self._lease = LEASE_SECONDS
+        self._stop: str = main.user_attrs.get(STOP, "")
+        self._candidates, self._promotions = (
+            Books(each, storage, lease=lambda: self._lease, is_stopped=lambda: self.is_stopped)
+            for each in (main, rungs)
+        )
         names = [config.name + suffix for suffix in ("", RUNGS_SUFFIX, FIDELITY_SUFFIX)]
         self._history = History(config, Ledger(storage, *names, repeating=names[1:2]))
         self._given = given
@@ -157,7 +176,7 @@ class Study:
     @property
     def n_trials(self) -> int:
         """How many trials the study is to have in all, those that it has taken over included."""
-        return self._limits()[0]
+        return self._limits().n_trials
 
     @property
     def taken_over(self) -> Mapping[int, str]:
@@ -168,7 +187,30 @@ class Study:
     @property
     def max_hours(self) -> float | None:
         """In how many hours the study is to end, whatever the number of workers; None leaves it the time it takes."""
-        return self._limits()[1]
+        return self._limits().max_hours
+
+    @property
+    def lease(self) -> float:
+        """For how many seconds a worker may be silent, as this object last read it."""
+        return self._lease
+
+    def set_lease(self, seconds: float) -> None:
+        """Set for how long a worker may be silent before its trial goes to another one."""
+        self._main.set_user_attr(LEASE, seconds)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether its workers were told to stop since this object was made."""
+        return self._limits().stop != self._stop
+
+    def refuse_stopped(self) -> None:
+        """Raise StoppedError where its workers were told to stop since this object was made."""
+        if self.is_stopped:
+            raise StoppedError
+
+    def stop(self) -> None:
+        """Tell all workers to end after the epoch that they are in; those that are started later go on."""
+        self._main.set_user_attr(STOP, uuid.uuid4().hex)
 
     def extend(self, n_trials: int | None = None, max_hours: float | None = None) -> None:
         """Set how many trials beside those taken over, and hours, the study is to have; never fewer than it has."""
@@ -177,11 +219,13 @@ class Study:
         if max_hours is not None:
             self._main.set_user_attr(HOURS, max_hours)
 
+    @patient
     def records(self) -> tuple[TrialRecord, ...]:
         """Return what is known of every trial, in the order of their numbers, each with all its measurements."""
         self._history.follow()
         return self._history.records
 
+    @patient
     def references(self) -> tuple[ReferenceRecord, ...]:
         """Return what is known of the references that were compared with the study."""
         trials: dict[tuple[str, str], list[StoredTrial]] = defaultdict(list)
@@ -202,9 +246,16 @@ class Study:
     @property
     def is_done(self) -> bool:
         """Whether nothing of the search is running, and nothing is left to start but for a lack of hours."""
-        self._history.follow()
+        self.records()
         return not self._history.is_busy and not self._claims.is_left(self.n_trials)
 
+    def processes(self) -> set[Process]:
+        """Return the workers' processes that hold a trial and, as far as this host can tell, have not ended."""
+        self.records()
+        workers = (trial.attributes.get(WORKER, "") for running in self._history.running for trial in running)
+        return {process_of(worker) for worker in workers if not is_gone(worker)}
+
+    @patient
     def intervals(self) -> list[Interval]:
         """Return when trainings of its candidates ran, start and end in UTC; one that runs ends now.
 
@@ -227,17 +278,23 @@ class Study:
         """Return the hours in which at least one training of a candidate ran."""
         return busy_hours(self.intervals())
 
+    @patient
     def claim(self, accept: Callable[[Architecture], object]) -> Job | None:
         """Return the next job, claimed in the database; None when nothing is left to start, or the hours are used up.
 
-        First what a dead process of this host left running, then what was enqueued, then promotions, then replicates,
-        then new candidates up to `n_trials`. `accept` sees every new architecture before anything is written, and
-        raises to refuse it. ExhaustedError when the space holds nothing new.
+        First what nobody runs any more, then what was enqueued, then promotions, then replicates, then new candidates
+        up to `n_trials`. `accept` sees every new architecture before anything is written, and raises to refuse it.
+        ExhaustedError when the space holds nothing new, StoppedError when the study was told to stop.
         """
         with exclusive(self._storage, self.name):
-            n_trials, max_hours = self._limits()
-            is_over = partial(self._is_over, max_hours)
-            return self._claims.next_job(accept, n_trials=n_trials, is_over=is_over)
+            limits = self._limits()
+            if limits.stop != self._stop:
+                raise StoppedError
+            is_over = partial(self._is_over, limits.max_hours)
+            job = self._claims.next_job(accept, n_trials=limits.n_trials, is_over=is_over)
+        for books in (self._candidates, self._promotions):
+            books.settle()
+        return job
 
     def enqueue(self, genotype: Genotype, accept: Callable[[Architecture], object] = lambda _: None) -> Candidate:
         """Let the next worker take a genotype first, even if the study's trials are done; return the candidate.
@@ -250,25 +307,29 @@ class Study:
             self.extend(self.n_trials - len(self.taken_over))
         return candidate
 
-    def finish(self, job: Job, measurement: Measurement) -> None:
-        """Write the measurement of a job."""
-        self._books(job).finish(job, measurement, self._claims.values(job, measurement))
+    @patient
+    def finish(self, job: Job, measurement: Measurement) -> bool:
+        """Write the measurement of a job; False where another worker took it over, whose measurement counts."""
+        return self._books(job).finish(job, measurement, self._claims.values(job, measurement))
 
-    def fail(self, job: Job, error: str) -> None:
-        """Record that a job could not be done, and why."""
-        self._books(job).fail(job, error)
+    @patient
+    def fail(self, job: Job, error: str) -> bool:
+        """Record that a job could not be done, and why; False where another worker took it over."""
+        return self._books(job).fail(job, error)
 
-    def beating(self, job: Job) -> AbstractContextManager[None]:
-        """Tell the database, while inside, that the job is alive; other hosts reap it when this stops."""
+    def beating(self, job: Job) -> AbstractContextManager[Heart]:
+        """Tell the database, while inside, that the job is alive; another worker takes it over when this stops."""
         return self._books(job).beating(job)
 
     def _books(self, job: Job) -> Books:
         return self._candidates if job.kind == "candidate" else self._promotions
 
-    def _limits(self) -> tuple[int, float | None]:
-        known = study_attributes(self._storage, self._main._study_id, (BUDGET, HOURS))
+    @patient
+    def _limits(self) -> Limits:
+        known = study_attributes(self._storage, self._main._study_id, (BUDGET, HOURS, LEASE, STOP))
+        self._lease = float(known.get(LEASE, LEASE_SECONDS))
         hours = known.get(HOURS)
-        return int(known[BUDGET]), None if hours is None else float(hours)
+        return Limits(int(known[BUDGET]), None if hours is None else float(hours), self._lease, known.get(STOP, ""))
 
     def _is_over(self, max_hours: float | None) -> bool:
         return max_hours is not None and busy_hours(self._intervals()) >= max_hours

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from nas.records import Measurement, StudyConfig, TrialRecord
 from nas.search.evaluator import TrainingEvaluator
 from nas.search.storage import open_storage, sqlite_url
 from nas.search.study import Study
+from nas.search.worker_id import worker_id
 from tests.cli.conftest import TRIALS, Finished, Outcome, search
 from tests.search.fakes import small_digits
 
@@ -66,7 +66,7 @@ def ended_worker() -> str:
     """Give the identity of a process of this host that is no more: what it left is taken up at once."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    return f"{socket.gethostname()}|{ended.pid}|1"
+    return worker_id(ended.pid)
 
 
 def test_a_baseline_is_the_same_study_but_for_its_sampler_and_finalists(held: Finished) -> None:

@@ -91,13 +91,13 @@ def test_ctrl_c_leaves_one_line_and_130_and_the_rest_follows(
     with monkeypatch.context() as patched:
         patched.setattr(TrainingEvaluator, "__call__", interrupted)
         patched.setattr("nas.search.books.worker_id", lambda: "")
-        patched.setattr("nas.search.books.is_gone", lambda _: False)
+        patched.setattr("nas.search.leases.is_gone", lambda _: False)
         outcome = fidelity(nas, results, "--gate", "--networks", 1, "--seeds", 4)
     assert (outcome.code, outcome.out) == (130, "")
     *_, announced, _, last = outcome.err.splitlines()
     assert last == "stopped; what was trained is in the study. The same command goes on from here."
     total = int(announced.split()[-3])
-    monkeypatch.setattr("nas.search.books.is_gone", lambda _: True)
+    monkeypatch.setattr("nas.search.leases.is_gone", lambda _: True)
     again = fidelity(nas, results, "--gate", "--networks", 1, "--seeds", 4)
     assert again.code == 0
     assert len([line for line in again.err.splitlines() if line.startswith("[")]) == total - 1

@@ -162,12 +162,12 @@ def test_ctrl_c_leaves_one_line_and_130_and_the_rest_follows(
     with monkeypatch.context() as patched:
         patched.setattr(TrainingEvaluator, "__call__", interrupted)
         patched.setattr("nas.search.books.worker_id", lambda: "")
-        patched.setattr("nas.search.books.is_gone", lambda _: False)
+        patched.setattr("nas.search.leases.is_gone", lambda _: False)
         outcome = compared(nas, results, "resnet18", "starnet")
     assert (outcome.code, outcome.out) == (130, "")
     expected = "stopped; 1 of 2 trainings are in the study. The same command goes on from here."
     assert outcome.err.splitlines()[-1] == expected
-    monkeypatch.setattr("nas.search.books.is_gone", lambda _: True)
+    monkeypatch.setattr("nas.search.leases.is_gone", lambda _: True)
     assert "[2/2] starnet_150" in compared(nas, results, "resnet18", "starnet").err
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import uuid
@@ -23,6 +22,7 @@ from sqlalchemy.engine import URL, make_url
 from nas.records import StudyConfig
 from nas.search.storage import open_storage, sqlite_url
 from nas.search.study import Study
+from nas.search.worker_id import worker_id
 from tests.core.examples import config
 from tests.search.fakes import TINY_SPACE, plain_choice
 
@@ -131,7 +131,7 @@ def dead_worker() -> str:
     """Give the identity of a process of this host that has ended."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    return f"{socket.gethostname()}|{ended.pid}|1"
+    return worker_id(ended.pid)
 
 
 @pytest.fixture

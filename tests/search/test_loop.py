@@ -261,7 +261,7 @@ def test_a_result_that_cannot_be_written_whole_is_not_written(
 
     study = make_study(1)
     with monkeypatch.context() as patched:
-        patched.setattr("nas.search.ledger._value_row", killed)
+        patched.setattr("nas.search.hold.value_row", killed)
         with pytest.raises(KeyboardInterrupt):
             run(study, FakeEvaluator(), accept_all)
     assert statuses(study) == [Status.RUNNING]

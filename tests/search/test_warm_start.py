@@ -288,7 +288,7 @@ def test_a_creation_that_is_killed_leaves_no_study(stored: Study, monkeypatch: p
 
     asked = given(stored)
     with monkeypatch.context() as patched:
-        patched.setattr(ledger, "_value_row" if broken == "trials" else "create", kill)
+        patched.setattr(ledger, "value_row" if broken == "trials" else "create", kill)
         with pytest.raises(KeyboardInterrupt):
             Study.create(stored.storage, asked, 4)
     assert asked.name not in study_names(stored.storage)

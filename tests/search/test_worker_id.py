@@ -100,14 +100,16 @@ def test_a_trial_of_another_host_is_left_until_it_stops_beating(
     with monkeypatch.context() as patched:
         patched.setattr("nas.search.books.worker_id", lambda: "elsewhere|1|1")
         lost = study.claim(accept_all)
-    with study.beating(lost):
-        pass
-    second = study.claim(accept_all)
-    assert second.candidate.number == 1
-    study.finish(second, measurement(0.5))
-    study._storage.grace_period = -1
-    assert study.claim(accept_all).candidate.number == 2
-    assert [record.number for record in study.records()] == [1, 2]
+    other = study.claim(accept_all)
+    assert (lost.candidate.number, other.candidate.number) == (0, 1)
+    study.finish(other, measurement(0.5))
+    study.set_lease(0.0)
+    again = study.claim(accept_all)
+    assert again == lost
+    assert again.claim != lost.claim
+    assert not study.finish(lost, measurement(0.9))
+    assert study.finish(again, measurement(0.6))
+    assert [record.metrics["val_accuracy"] for record in study.records()] == [0.6, 0.5]
 
 
 def test_a_study_is_not_told_of_a_trial_by_two_processes(make_study: MakeStudy) -> None:

@@ -147,7 +147,7 @@ def test_a_worker_killed_in_mid_trial_is_reported_and_the_other_one_does_its_wor
     out, err = search.end()
     records = search.study().records()
     assert search.process.returncode == 0, err
-    assert "died: killed by SIGKILL; all it said is in " in err
+    assert "died: killed by SIGKILL; another one is started; all it said is in " in err
     assert "front of study s" in out
     assert [record.number for record in records] == list(range(TRIALS))
     assert len({record.arch_id for record in records}) == TRIALS
