@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from nas.blocks.own import is_code_allowed
 from nas.cli.baseline import baseline_rows, print_baselines, progress_words, write_baselines
@@ -78,7 +79,7 @@ def _search(prepared: Prepared, request: SearchRequest, launch: Launch) -> None:
 
 
 def _lead(prepared: Prepared, request: SearchRequest, launch: Launch, display: Display) -> None:
-    """Start the workers and watch them to their end; NasError when every one of them died."""
+    """Start the workers and watch them to their end; NasError when every one of them died, and none in its place."""
     plan = prepared.plan
     dead: list[Ended] = []
     with launch.crew(prepared, request, _command(prepared, request)) as crew:
@@ -89,13 +90,19 @@ def _lead(prepared: Prepared, request: SearchRequest, launch: Launch, display: D
             display.look()
             for each in crew.ended():
                 if each.reason:
-                    dead.append(each)
-                    display.say(f"worker {each.worker} died: {each.reason}; all it said is in {crew.log(each.worker)}")
+                    dead += [] if each.is_replaced else [each]
+                    display.say(_died(each, crew.log(each.worker)))
             pause = (time.monotonic() - started) / LOOKS_SHARE
             time.sleep(min(max(pause, LEAST_PAUSE), LONGEST_PAUSE))
         display.look()
+    prepared.study.refuse_stopped()
     if len(dead) == plan.workers:
         raise NasError(f"study {prepared.study.name}: all {plan.workers} workers died; the first: {dead[0].reason}")
+
+
+def _died(ended: Ended, log: Path) -> str:
+    then = "another one is started" if ended.is_replaced else "it is not started again"
+    return f"worker {ended.worker} died: {ended.reason}; {then}; all it said is in {log}"
 
 
 def _command(prepared: Prepared, request: SearchRequest) -> list[str]:
