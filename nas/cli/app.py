@@ -96,12 +96,34 @@ def studies(results: Results = DEFAULT_RESULTS, storage: Storage = None, as_json
 
 @app.command()
 def status(
-    study: StudyName, results: Results = DEFAULT_RESULTS, storage: Storage = None, as_json: Json = False
+    study: StudyName,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch", help="Show the workers, their beats and what went wrong, until Ctrl-C; once with --json."
+        ),
+    ] = False,
+    results: Results = DEFAULT_RESULTS,
+    storage: Storage = None,
+    as_json: Json = False,
 ) -> None:
     """Say how far a study is and what became of its trials."""
+    if watch:
+        from nas.cli.watch import watch_command
+
+        watch_command(study, results, storage, as_json=as_json)
+        return
     from nas.cli.read import status_command
 
     status_command(study, results, storage, as_json=as_json)
+
+
+@app.command()
+def stop(study: StudyName, results: Results = DEFAULT_RESULTS, storage: Storage = None) -> None:
+    """Tell the workers of a study to end after their epoch; the command that started them goes on from there."""
+    from nas.cli.watch import stop_command
+
+    stop_command(study, results, storage)
 
 
 @app.command()
