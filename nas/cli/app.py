@@ -159,6 +159,24 @@ def show(
 
 
 @app.command()
+def browse(
+    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Name of a study. [default: all]")] = None,
+    results: Results = DEFAULT_RESULTS,
+    storage: Storage = None,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; off this machine the address carries a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65_535, help="Port; 0 takes a free one.")] = 8060,
+    show: Annotated[bool, typer.Option("--open", help="Open the address in the browser.")] = False,
+) -> None:
+    """Browse studies, also while they run: the front, the networks, the search. Read-only; Ctrl-C ends it."""
+    from nas.cli.browse import browse_command
+
+    verbs = frozenset(each.name or each.callback.__name__ for each in app.registered_commands if each.callback)
+    browse_command(study, results, storage, host=host, port=port, show=show, verbs=verbs)
+
+
+@app.command()
 def references(resolution: Resolution = None, classes: Classes = None, as_json: Json = False) -> None:
     """List the published networks that come with nas: params, MACs, peak activation, and what was published."""
     from nas.cli.references import references_command
