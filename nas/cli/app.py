@@ -23,6 +23,7 @@ from nas.cli.options import (
     Storage,
     StudyName,
 )
+from nas.cli.storage import storage
 
 app = typer.Typer(
     name="nas",
@@ -38,6 +39,7 @@ probe = typer.Typer(help="Trainings that say something of one network.", no_args
 app.add_typer(spaces, name="spaces")
 app.add_typer(bench, name="bench")
 app.add_typer(probe, name="probe")
+app.add_typer(storage, name="storage")
 
 
 def _print_version(asked: bool) -> None:
