@@ -13,6 +13,7 @@ OTHERS = {
     "docs/DECISIONS.md": "what was decided, why, and what did not help",
     "docs/clusters.md": "workers on Slurm, Ray, Kubernetes and by systemd",
     "docs/interference.md": "the metrics of interference, the NoDepth study, and what predicts what",
+    "docs/optuna.md": "a study as Optuna's own: its command line, its dashboard, and without nas",
     "docs/problems.md": "searching what is none of our networks: choices, a cost and an evaluator of your own",
     "results/README.md": "what runs write",
     "tests/": "one folder for each part; `test_house.py` holds the rules of the house",

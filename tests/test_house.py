@@ -36,6 +36,7 @@ ORDER = [
         "trust",
         "view",
         "results",
+        "model_folder",
     ),
     *("network", "audit", "interference", "proxies", "data", "training", "search", "launch"),
     *("retrain", "export", "report"),

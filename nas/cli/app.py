@@ -23,6 +23,7 @@ from nas.cli.options import (
     Storage,
     StudyName,
 )
+from nas.cli.storage import storage
 
 app = typer.Typer(
     name="nas",
@@ -38,6 +39,7 @@ probe = typer.Typer(help="Trainings that say something of one network.", no_args
 app.add_typer(spaces, name="spaces")
 app.add_typer(bench, name="bench")
 app.add_typer(probe, name="probe")
+app.add_typer(storage, name="storage")
 
 
 def _print_version(asked: bool) -> None:
@@ -156,6 +158,24 @@ def show(
     from nas.cli.read import show_command
 
     show_command(study, trial, results, storage, as_json=as_json)
+
+
+@app.command()
+def browse(
+    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Name of a study. [default: all]")] = None,
+    results: Results = DEFAULT_RESULTS,
+    storage: Storage = None,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where to listen; off this machine the address carries a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65_535, help="Port; 0 takes a free one.")] = 8060,
+    show: Annotated[bool, typer.Option("--open", help="Open the address in the browser.")] = False,
+) -> None:
+    """Browse studies, also while they run: the front, the networks, the search. Read-only; Ctrl-C ends it."""
+    from nas.cli.browse import browse_command
+
+    verbs = frozenset(each.name or each.callback.__name__ for each in app.registered_commands if each.callback)
+    browse_command(study, results, storage, host=host, port=port, show=show, verbs=verbs)
 
 
 @app.command()

@@ -73,6 +73,7 @@ class Quantity:
 
 QUANTITIES: dict[str, Quantity] = {
     "val_accuracy": Quantity("validation accuracy", "percent", "%", 1),
+    "retrained_accuracy": Quantity("retrained accuracy", "percent", "%", 1),
     "val_loss": Quantity("validation loss"),
     "train_loss": Quantity("training loss"),
     "train_loss_ema": Quantity("moving average of the training loss"),

@@ -24,7 +24,9 @@ from sqlalchemy import Connection, Row, Table, delete, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from nas.errors import NasError, StudyError
+from nas.search.books import LEASE_SECONDS
 from nas.search.catalogue import CONFIG, FIDELITY_SUFFIX, REFERENCES_SUFFIX, RUNGS_SUFFIX, check_name, read_config
+from nas.search.hold import ages
 from nas.search.ledger import (
     ATTRIBUTES,
     HEARTBEATS,
@@ -34,10 +36,12 @@ from nas.search.ledger import (
     TRIALS,
     VALUES,
     WORKER,
+    study_attributes,
 )
 from nas.search.lock import exclusive
 from nas.search.storage import shown
-from nas.search.worker_id import NOBODY, is_gone
+from nas.search.study import LEASE
+from nas.search.worker_id import NOBODY, is_gone, process_of
 
 DIRECTIONS, STUDY_NOTES, TRIAL_NOTES, STEPS = (
     cast(Table, model.__table__)
@@ -75,12 +79,14 @@ def copy_study(source: RDBStorage, target: RDBStorage, name: str) -> Copied:
     """
     check_name(source, name)
     read_config(name, source.get_study_user_attrs(source.get_study_id_from_name(name)))
-    _refuse_taken(target, name)  # before any lock: a copy onto itself would wait for its own
+    refuse_taken(target, name)  # before any lock: a copy onto itself would wait for its own
+    source.remove_session()
+    target.remove_session()
     with exclusive(source, name), exclusive(target, name):
-        _refuse_taken(target, name)
+        refuse_taken(target, name)
+        _refuse_living(source, name)
         try:
             with _snapshot(source) as reader, target.engine.begin() as writer:
-                _refuse_living(source, reader, name)
                 return _Copier(reader, writer, name).copy()
         except SQLAlchemyError as error:
             cause = str(getattr(error, "orig", None) or error).splitlines()[0]
@@ -89,7 +95,7 @@ def copy_study(source: RDBStorage, target: RDBStorage, name: str) -> Copied:
             ) from None
 
 
-def _refuse_taken(target: RDBStorage, name: str) -> None:
+def refuse_taken(target: RDBStorage, name: str) -> None:
     """Raise StudyError where the target has the name, but for what a killed process left of a new study."""
     trials = select(TRIALS.c.study_id).join(STUDIES, STUDIES.c.study_id == TRIALS.c.study_id)
     begun = select(STUDY_ATTRIBUTES.c.study_id).join(STUDIES, STUDIES.c.study_id == STUDY_ATTRIBUTES.c.study_id)
@@ -101,29 +107,31 @@ def _refuse_taken(target: RDBStorage, name: str) -> None:
         raise StudyError(f"storage {shown(str(target.url))}: has a study {name!r} already; copy to another database")
 
 
-def _refuse_living(source: RDBStorage, reader: Connection, name: str) -> None:
+def _refuse_living(source: RDBStorage, name: str) -> None:
     """Raise StudyError where a trial is running whose worker may be alive."""
-    rows = _running(reader, name, TRIALS.c.study_id, TRIALS.c.trial_id, STUDIES.c.study_name, TRIALS.c.number)
-    stale = {place: set(source._get_stale_trial_ids(place)) for place in {row.study_id for row in rows}}
-    living = [row for row in rows if row.trial_id not in stale[row.study_id] and not is_gone(_worker(reader, row))]
+    worker = select(ATTRIBUTES.c.value_json).where(
+        ATTRIBUTES.c.trial_id == TRIALS.c.trial_id, ATTRIBUTES.c.key == WORKER
+    )
+    columns = (TRIALS.c.trial_id, STUDIES.c.study_name, TRIALS.c.number, worker.scalar_subquery().label("worker"))
+    with source.engine.connect() as reader:
+        rows = {row.trial_id: row for row in _running(reader, name, *columns)}
+    lease = _lease(source, name)
+    silent = {trial_id for trial_id, age in ages(source, rows).items() if age > lease}
+    workers = {row: str(json.loads(row.worker or '""')) for place, row in rows.items() if place not in silent}
+    living = {row: process_of(worker) for row, worker in workers.items() if not is_gone(worker)}
     if living:
-        held = ", ".join(f"{row.study_name}:{row.number} by {_process(_worker(reader, row))}" for row in living[:5])
-        more = f" and {len(living) - 5} more" * (len(living) > 5)
+        held = [f"{row.study_name}:{row.number} by process {by.pid} on {by.host}" for row, by in living.items()]
+        more = f" and {len(held) - 5} more" * (len(held) > 5)
         raise StudyError(
-            f"study {name!r}: workers are at it: {held}{more}; stop them first (one that died on another host "
-            f"counts as gone {source.grace_period} seconds after its last beat)"
+            f"study {name!r}: workers are at it: {', '.join(held[:5])}{more}; end them first with `nas stop` "
+            f"(one that died on another host counts as gone {lease:.0f} seconds after its last beat)"
         )
 
 
-def _worker(reader: Connection, row: Row[Any]) -> str:
-    query = select(ATTRIBUTES.c.value_json).where(ATTRIBUTES.c.trial_id == row.trial_id, ATTRIBUTES.c.key == WORKER)
-    text = reader.execute(query).scalar()
-    return "" if text is None else str(json.loads(text))
-
-
-def _process(worker: str) -> str:
-    host, _, rest = worker.partition("|")
-    return f"process {rest.partition('|')[0]} on {host}" if rest else worker or "an unknown process"
+def _lease(source: RDBStorage, name: str) -> float:
+    given = study_attributes(source, source.get_study_id_from_name(name), (LEASE,))
+    source.remove_session()  # which keeps a connection, and there are two
+    return float(given.get(LEASE, LEASE_SECONDS))
 
 
 def _running(reader: Connection, name: str, *columns: Any) -> Sequence[Row[Any]]:

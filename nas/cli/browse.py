@@ -1,0 +1,42 @@
+"""`nas browse`: the studies in a browser, until Ctrl-C."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import webbrowser
+from pathlib import Path
+from urllib.parse import urlencode
+
+from nas.report.browse.server import LOOPBACK, serve
+from nas.report.browse.sessions import Sessions
+
+
+def browse_command(
+    study: str | None,
+    results: Path,
+    storage: str | None,
+    *,
+    host: str,
+    port: int,
+    show: bool,
+    verbs: frozenset[str],
+) -> None:
+    """Serve the studies; one that is named is looked up before. `verbs` are the commands there are."""
+    sessions = Sessions(results, storage, verbs)
+    if study is not None:
+        sessions.session(study).snapshot()
+    token = None if host in LOOPBACK else secrets.token_urlsafe(24)
+    server = serve(sessions, host, port, token)
+    asked = {**({"study": study} if study else {}), **({"token": token} if token else {})}
+    where = f"[{host}]" if ":" in host else host
+    url = f"http://{where}:{server.port}/" + (f"?{urlencode(asked)}" if asked else "")
+    print(url, flush=True)
+    print("read-only; Ctrl-C ends it", file=sys.stderr)
+    if show:
+        webbrowser.open(url)
+    with server:
+        try:
+            server.serve_forever()
+        finally:
+            print("stopped", file=sys.stderr)
