@@ -1,6 +1,6 @@
 """What is lost when processes are killed, and when the database goes away?
 
-    python benchmarks/chaos.py kills  --storage sqlite|postgresql [--kills 200] [--workers 2] [--minutes 60] --data KIND:PATH
+    python benchmarks/chaos.py kills --data KIND:PATH [--storage sqlite|postgresql] [--kills 200] [--minutes 60]
     python benchmarks/chaos.py outage [--workers 4] --data KIND:PATH
 
 `kills`: a real search by several workers, of which, and of its parent, one is killed by SIGKILL at random instants,
