@@ -4,9 +4,9 @@
     python benchmarks/chaos.py outage [--workers 4] --data KIND:PATH
 
 `kills`: a real search by several workers, of which, and of its parent, one is killed by SIGKILL at random instants,
-seconds apart; a parent that is gone is started again by the same command. After each kill the finished trainings are
-read, and at the end it is counted what of them is missing, what is left RUNNING, what was measured twice and, from what
-the workers said, how many epochs were trained more than once.
+seconds after one was seen to train; a parent that is gone is started again by the same command. After each kill the
+finished trainings are read, and at the end it is counted what of them is missing, what is left RUNNING, what was
+measured twice and, from what the workers said, how many epochs were trained more than once.
 
 `outage`: a PostgreSQL server of this benchmark's own is started anew in the middle of a search and later is away for
 thirty seconds; the workers' processes must be the same before and after, and every trial be there.
@@ -42,8 +42,8 @@ from nas.search.study import Study
 
 FOLDER = Path(__file__).parent / "results" / "chaos"
 NAME = "chaos"
-MEAN_PAUSE = 4.0
-"""Seconds between two kills: a worker takes as many to start on a busy machine, and must come to do something."""
+MEAN_PAUSE = 2.0
+"""Seconds from when a worker was seen to train until the next kill: its start alone takes longer on a busy machine."""
 ASKED = [
     "--space",
     "cifar",
@@ -132,6 +132,9 @@ def kills(asked: argparse.Namespace) -> dict[str, Any]:
             time.sleep(1)
             search.keep_on()
         while struck.total() < asked.kills and time.monotonic() < began + 60 * asked.minutes and not done(url):
+            while not is_training(url):
+                search.keep_on()
+                time.sleep(0.2)
             time.sleep(rng.expovariate(1 / MEAN_PAUSE))
             search.keep_on()
             victims = [search.process.pid, *search.workers()]
@@ -192,6 +195,12 @@ def done(url: str) -> bool:
     """Return whether nothing is left of the study."""
     with opened(url) as study:
         return study.is_done
+
+
+def is_training(url: str) -> bool:
+    """Return whether any worker that is alive holds a trial, or nothing is left."""
+    with opened(url) as study:
+        return bool(study.processes()) or study.is_done
 
 
 def running(url: str) -> int:
