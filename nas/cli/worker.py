@@ -6,7 +6,7 @@ import sys
 
 from nas.cli.progress import outcome, trained
 from nas.cli.read import open_study
-from nas.search.loop import Event, Exhausted, Finished, TakenOver
+from nas.search.loop import EpochDone, Event, Exhausted, Finished, TakenOver
 from nas.search.request import SearchRequest
 from nas.search.setup import join
 from nas.search.worker import complete
@@ -15,7 +15,7 @@ from nas.training.plan import describe
 
 
 def worker_command(request: SearchRequest, *, with_parent: bool) -> None:
-    """Work on a study that exists; a line for each training that ends."""
+    """Work on a study that exists; a line for each epoch, and for each training that ends."""
     if with_parent:
         end_with_parent()
     open_study(request.name, request.results, request.storage)  # a wrong name is told with the names there are
@@ -32,6 +32,9 @@ def worker_command(request: SearchRequest, *, with_parent: bool) -> None:
 
 def _tell(event: Event) -> None:
     match event:
+        case EpochDone(job, progress):
+            where = f"epoch {progress.epoch} of {progress.epochs}, loss {progress.last.train_loss:.3f}"
+            _say(f"{trained(job.candidate, job.fidelity)}, seed {job.seed}: {where}")
         case Finished(job, measurement, error):
             _say(f"{trained(job.candidate, job.fidelity)}: {outcome(measurement, error)}")
         case TakenOver(job):
