@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from nas.data.augment import Augmentation, Normaliser, alternating
+from nas.data.augment import Among, Augmentation, Draws, Normaliser, alternating
 from nas.data.batches import epoch_order
+from nas.data.crop import erase
 from nas.data.images import Dataset
+from nas.data.policy import mix
 from nas.data.split import judging_count, subset
 from nas.records import Fidelity, Plan, Recipe
+from nas.training.ranks import ALONE, Ranks
 from nas.value import derive_seed
 
 PIXELS_AT_ONCE = 2**23
@@ -22,7 +25,7 @@ Fixed, since what is drawn for an image depends on it. A CPU takes a batch at a 
 
 
 class Feed:
-    """The batches of one training, epoch after epoch.
+    """The batches of one training, epoch after epoch; of several processes each is fed its share of every batch.
 
     `seed` draws the order and the augmentation of a stage, `mirror_seed` which half of the images is flipped in even
     epochs: flips alternate through all stages, so these count their epochs from the first one on.
@@ -38,12 +41,19 @@ class Feed:
         seed: int,
         mirror_seed: int,
         tell: Callable[[str], None],
+        ranks: Ranks = ALONE,
     ) -> None:
-        """Take the parts of train and validation that a fidelity asks for, at its side, onto the device if they fit."""
-        here = data.at(fidelity.resolution).resident(plan.device, tell)
+        """Take the parts of train and validation that a fidelity asks for, at its side, onto the device if they fit.
+
+        Crops are cut out of the images as they are.
+        """
+        cropped = recipe.crop_area > 0
+        here = (data if cropped else data.at(fidelity.resolution)).resident(plan.device, tell)
         self.images = subset(here.train, fidelity.train_fraction)
-        judging = judging_count(len(here.validation), fidelity.epochs * len(self.images))
-        self.validation = subset(here.validation, judging / len(here.validation))
+        side = judged_side(recipe, fidelity.resolution)
+        judged = here if here.resolution == side else data.at(side).resident(plan.device, tell)
+        judging = judging_count(len(judged.validation), fidelity.epochs * len(self.images))
+        self.validation = subset(judged.validation, judging / len(judged.validation))
         self.batch_size = min(recipe.batch_size, len(self.images))
         layout = torch.channels_last if plan.channels_last else torch.contiguous_format
         self.normaliser = Normaliser(data.mean, data.std, memory_format=layout)
@@ -53,12 +63,19 @@ class Feed:
             mirror=recipe.mirror,
             jitter=recipe.colour_jitter,
             cutout=round(recipe.cutout * shrink),
+            crop_area=recipe.crop_area,
+            rand_augment=recipe.rand_augment,
         )
+        self._recipe, self._fidelity, self._ranks, self._classes = recipe, fidelity, ranks, data.num_classes
+        self._views = recipe.distillation.views if recipe.distillation is not None else 0
+        self._seed = derive_seed(0 if self._views else seed, "data")  # what is kept of views serves all seeds
         self._mirror_seed = derive_seed(mirror_seed, "mirror") if recipe.alternate_mirror else None
-        self._generator = torch.Generator(plan.device).manual_seed(derive_seed(seed, "data"))
+        self._generator = torch.Generator(plan.device).manual_seed(self._seed)
+        self._begun = self._generator.get_state()
+        self._within: tuple[Tensor, int] | None = None
         self._device = plan.device
         together = PIXELS_AT_ONCE // (fidelity.resolution**2 * self.batch_size)
-        self._at_once = 1 if plan.device == "cpu" else max(1, together)
+        self.at_once = 1 if plan.device == "cpu" or ranks.world > 1 else max(1, together)
 
     @property
     def generator(self) -> torch.Generator:
@@ -66,20 +83,81 @@ class Feed:
         return self._generator
 
     @property
+    def begun(self) -> Tensor:
+        """The state of the generator when the present epoch began: within one, its order is drawn from there again."""
+        return self._begun
+
+    @property
     def batches(self) -> int:
         """How many batches, and so optimizer steps, an epoch has."""
         return max(1, len(self.images) // self.batch_size)
 
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield normalised images (B, C, H, W) and labels (B,) of one epoch, in an order of its own."""
-        for rows in epoch_order(self.images, self.batch_size, self._generator).split(self._at_once):
-            indices = rows.flatten()
-            chosen = self.images.select(indices).to(self._device)
-            inputs = self.normaliser(self._augment(chosen.pixels, self._generator, self._mirrored(indices, number)))
-            yield from zip(inputs.split(self.batch_size), chosen.labels.split(self.batch_size), strict=True)
+    def side(self, number: int) -> int:
+        """Return the side of the images in an epoch of this stage."""
+        ramp, fidelity = self._recipe.ramp, self._fidelity
+        return fidelity.resolution if ramp is None else ramp.side(number, fidelity.epochs, fidelity.resolution)
+
+    def go_on_within(self, begun: Tensor, batches: int) -> None:
+        """Begin the next epoch behind its first batches; the generator is where it was behind them."""
+        self._within = begun, batches
+
+    def epoch(self, number: int, *, in_stage: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield normalised images (B, C, H, W) and labels of one epoch, in an order of its own.
+
+        Labels are classes (B,), or where images are mixed shares of them (B, classes). `in_stage`: the number of the
+        epoch in this stage, where that is another one.
+        """
+        in_stage = number if in_stage is None else in_stage
+        if self._views:  # an epoch is one of the views, again and again
+            number = in_stage = in_stage % self._views
+        order, first = self._order(in_stage)
+        for at, rows in enumerate(order.split(self.at_once)):
+            if (at + 1) * self.at_once <= first:
+                continue
+            seed = derive_seed(self._seed, "batches", in_stage, at)
+            yield from self._fed(rows, number, in_stage, seed)
+
+    def _order(self, number: int) -> tuple[Tensor, int]:
+        """Return the indices of the batches of an epoch, and how many of these are behind us."""
+        if self._within is not None:
+            (begun, first), now = self._within, self._generator.get_state()
+            self._within, self._begun = None, begun
+            self._generator.set_state(begun)
+            order = epoch_order(self.images, self.batch_size, self._generator)
+            self._generator.set_state(now)
+            return order, first
+        if self._views:
+            self._generator.manual_seed(derive_seed(self._seed, "view", number))
+        self._begun = self._generator.get_state()
+        return epoch_order(self.images, self.batch_size, self._generator), 0
+
+    def _fed(self, rows: Tensor, number: int, in_stage: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of which `rows` (batches, B) are the indices: this process's share of each."""
+        recipe, share = self._recipe, self._ranks.share(rows.shape[1])
+        among = Among(rows.numel(), slice(None) if self._ranks.world == 1 else share)
+        indices = rows.flatten()[among.part]
+        chosen = self.images.select(indices).to(self._device)
+        mirrored = self._mirrored(indices, number)
+        side = self.side(in_stage)
+        pixels = self._augment(chosen.pixels, self._generator, mirrored, side=side, seed=seed, among=among)
+        inputs = self.normaliser(pixels)
+        if recipe.erasing:
+            inputs = erase(inputs, Draws(self._generator, among, inputs.device).uniform(5), recipe.erasing)
+        size = self.batch_size if self._ranks.world == 1 else len(indices)
+        for i, batch in enumerate(zip(inputs.split(size), chosen.labels.split(size), strict=True)):
+            if not (recipe.mixup or recipe.cutmix):
+                yield batch
+                continue
+            drawn = derive_seed(seed, "mix", i)
+            yield mix(*batch, self._classes, mixup=recipe.mixup, cutmix=recipe.cutmix, seed=drawn)
 
     def _mirrored(self, indices: Tensor, epoch: int) -> Tensor | None:
         """Return which images are flipped in an epoch, bool (B,); None where that is drawn, or none ever is."""
         if self._mirror_seed is None:
             return None
         return alternating(indices.to(self._device), epoch, self._mirror_seed)
+
+
+def judged_side(recipe: Recipe, resolution: int) -> int:
+    """Return the side of the images that a network is judged by, which was trained on those of a resolution."""
+    return max(1, round(recipe.test_scale * resolution))
