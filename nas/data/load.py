@@ -12,10 +12,10 @@ from pathlib import Path
 from nas.data.arrays import DIGITS, FASHION, read_cifar, read_digits, read_idx
 from nas.data.decode import common_side
 from nas.data.files import LAYOUTS, Split, split_files
-from nas.data.folder import class_names, list_images
+from nas.data.folder import Listing, class_names, list_images
 from nas.data.images import Dataset, Images, Source, check_resolution, resize
 from nas.data.prepare import Origin, prepare, resized
-from nas.data.raw import Division, Raw, of_arrays, of_folder
+from nas.data.raw import Decoding, Division, Raw, of_arrays, of_folder
 from nas.data.spec import DataSpec
 from nas.data.store import Facts, Store
 from nas.errors import DataError
@@ -108,14 +108,21 @@ def _published(spec: DataSpec, split: Split, files: tuple[Path, ...], resolution
 def _folder(spec: DataSpec, root: Path, resolution: int | None) -> Origin:
     """Return the origin of the class folders in `root`, whose classes must be those of train."""
     (train,) = split_files(spec, "train")
-    listing = list_images(root, class_names(train))
+    return folder_origin(spec, list_images(root, class_names(train)), resolution)
+
+
+def folder_origin(spec: DataSpec, listing: Listing, resolution: int | None, decoding: Decoding | None = None) -> Origin:
+    """Return the origin of listed files, which are decoded to `resolution`, or to the side they have in common."""
+
+    def own_side() -> int:
+        return common_side(listing.root / file.path for file in listing.files)
 
     def read() -> Raw:
-        side = resolution or common_side(root / file.path for file in listing.files)
-        _LOG.info("decoding %d images below %s once, to %d px", len(listing.files), root, side)
-        return of_folder(listing, side)
+        side = resolution or own_side()
+        _LOG.info("decoding %d images below %s once, to %d px", len(listing.files), listing.root, side)
+        return of_folder(listing, side, decoding)
 
-    return Origin(str(spec), str(root), listing.digest, read)
+    return Origin(str(spec), str(listing.root), listing.digest, read, own_side)
 
 
 def _arrays(spec: DataSpec, split: Split, files: tuple[Path, ...]) -> Source:
