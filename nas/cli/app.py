@@ -9,6 +9,7 @@ import typer
 
 from nas import __version__
 from nas.cli import training
+from nas.cli.data import data
 from nas.cli.options import (
     DEFAULT_RESULTS,
     Cap,
@@ -40,6 +41,7 @@ app.add_typer(spaces, name="spaces")
 app.add_typer(bench, name="bench")
 app.add_typer(probe, name="probe")
 app.add_typer(storage, name="storage")
+app.add_typer(data, name="data")
 
 
 def _print_version(asked: bool) -> None:

@@ -59,7 +59,8 @@ def list_images(root: Path, classes: tuple[str, ...]) -> Listing:
     """
     if (found := class_names(root)) != classes:
         odd = min(set(found) ^ set(classes))
-        raise DataError(f"{root}: class folders differ from those of train: {odd!r} is in one of the two only")
+        where = "missing here" if odd in classes else "not in train"
+        raise DataError(f"{root}: class folders differ from those of train: {odd!r} is {where}")
     files: list[ImageFile] = []
     for label, name in enumerate(classes):
         before = len(files)

@@ -20,7 +20,7 @@ from nas.data.spec import DataSpec
 from nas.data.store import Facts, Store
 from nas.errors import DataError
 
-_FOLDERS = {"folder", "imagenet"}
+FOLDERS = {"folder", "imagenet"}
 _LOG = logging.getLogger(__name__)
 _CHIRAL = {"digits", "mnist"}  # a mirrored digit is another shape, or none
 
@@ -69,11 +69,11 @@ def load_test(
     Pass the data set's `resolution`, since a folder's test images may have another size than those of train.
     Raises DataError in one line, also when there is no test split.
     """
-    if spec.kind in _FOLDERS:
+    if spec.kind in FOLDERS:
         store = _prepared(spec, "test", resolution, None, download=download)
         _check_broken(store.facts, split_files(spec, "test"), skip_broken=skip_broken)
         return store.train
-    with _refusing(spec):
+    with reading(spec):
         images = _arrays(spec, "test", _files(spec, "test", download=download)).images
     return images if resolution is None else resize(images, resolution)
 
@@ -83,9 +83,9 @@ def _prepared(
 ) -> Store:
     if resolution is not None:
         check_resolution(resolution)
-    with _refusing(spec):
+    with reading(spec):
         files = _files(spec, split, download=download)
-        if spec.kind in _FOLDERS:
+        if spec.kind in FOLDERS:
             origin = _folder(spec, files[0], resolution)
         else:
             origin = _published(spec, split, files, resolution)
@@ -142,7 +142,7 @@ def _check_broken(facts: Facts, files: tuple[Path, ...], *, skip_broken: bool) -
 
 
 @contextmanager
-def _refusing(spec: DataSpec) -> Iterator[None]:
+def reading(spec: DataSpec) -> Iterator[None]:
     """Make a DataError of what the system refuses to read."""
     try:
         yield

@@ -91,7 +91,7 @@ def build_store(origin: Origin, resolution: int, division: Division | None, fold
 
     What is there already is returned as it is; what was interrupted is gone on with. DataError if it cannot be kept.
     """
-    name = origin.name(split_digest(division), f"{resolution}px{_BUILT}")
+    name = built_name(origin, resolution, division)
     path = name.path(folder)
     with building(path), building(name.path()) if folder else nullcontext():
         store = open_store(path)
@@ -103,6 +103,23 @@ def build_store(origin: Origin, resolution: int, division: Division | None, fold
             link(name.path(), path)
         remove_superseded(name)
     return store
+
+
+def find_built(origin: Origin, resolution: int, division: Division | None, folder: Path | None) -> Path | None:
+    """Return where the store that `build_store` made lies; None if there is none. It is not opened."""
+    path = built_name(origin, resolution, division).path(folder)
+    return path if path.exists() else None
+
+
+def partial_bytes(origin: Origin, resolution: int, division: Division | None, folder: Path | None) -> int:
+    """Return the room that an interrupted `build_store` has taken already."""
+    partial = built_name(origin, resolution, division).path(folder).with_suffix(".partial")
+    return partial.stat().st_size if partial.exists() else 0
+
+
+def built_name(origin: Origin, resolution: int, division: Division | None) -> Name:
+    """Return the name of a store that is built ahead."""
+    return origin.name(split_digest(division), f"{resolution}px{_BUILT}")
 
 
 def resized(store: Store, resolution: int) -> Store:

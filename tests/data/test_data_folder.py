@@ -214,7 +214,7 @@ def test_search_does_not_open_the_test_split(make_folder: MakeFolder, monkeypatc
 def test_test_classes_must_be_those_of_train(make_folder: MakeFolder) -> None:
     root = make_folder("pets/train", classes=("ant", "bee", "cat")).parent
     make_folder("pets/test", classes=("bee", "cat"))
-    with pytest.raises(DataError, match="class folders differ from those of train: 'ant' is in one of the two only"):
+    with pytest.raises(DataError, match="class folders differ from those of train: 'ant' is missing here"):
         load_test(DataSpec.parse(f"folder:{root}"))
 
 
