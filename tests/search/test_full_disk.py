@@ -85,7 +85,7 @@ def search(results: Path, *given: str) -> subprocess.Popen[str]:
 def test_a_search_on_a_disk_that_is_full_says_so_once_and_goes_on_later(disk: Disk, tmp_path: Path) -> None:
     (tmp_path / "little.toml").write_text(SPACE)
     path = disk.path / "little" / "study.db"
-    given = ("--space", str(tmp_path / "little.toml"), "--rungs", "20,40", "--finalists", "0", "--trials", "6")
+    given = ("--space", str(tmp_path / "little.toml"), "--rungs", "4,8", "--finalists", "0", "--trials", "6")
     said: list[str] = []
     with search(disk.path, *given) as process:
         assert process.stderr is not None
