@@ -32,6 +32,10 @@ class Suppression(Value):
     layers: Literal["narrowing", "all"] = Field(default="narrowing", description="which 1x1 maps")
 
 
+_NEW_EACH_EPOCH = ("ramp", "rand_augment", "mixup", "cutmix")
+"""What no fixed view of an image can have."""
+
+
 class BiasLoss(Value):
     """Images weighed by how varied their last feature map is (Abrahamyan et al. 2021, Bias Loss for Mobile Neural
     Networks, section 3): exp(alpha v) - beta, where v is the map's variance, scaled to 0..1 over the batch."""
@@ -123,6 +127,7 @@ class Recipe(Value):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.ramp is not None and self.distillation is not None and self.distillation.views:
-            raise ValueError("ramp: the images of fixed views do not grow; take distillation.views = 0, or no ramp")
+        new = [name for name in _NEW_EACH_EPOCH if getattr(self, name)]
+        if self.distillation is not None and self.distillation.views and new:
+            raise ValueError(f"distillation.views: {new[0]} is new in each epoch; take views = 0, or no {new[0]}")
         return self

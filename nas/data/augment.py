@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from nas.data.crop import draws_for_boxes, random_boxes, resample, whole
 from nas.data.policy import rand_augment
+
+_GOLDEN, _MULTIPLIERS = 0x9E3779B97F4A7C15, (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
 class Among(NamedTuple):
@@ -24,15 +26,25 @@ class Among(NamedTuple):
     part: slice
 
 
-class Draws(NamedTuple):
-    """Draws for the images of a batch, kept for a part of it: all who have a part draw the same for each image."""
+class Draws(Protocol):
+    """What is drawn for each image of a batch, one after the other."""
+
+    def whole(self, low: int, high: int) -> Tensor:
+        """Return whole numbers from `low` up to `high` - 1, int64 (B,)."""
+
+    def uniform(self, count: int) -> Tensor:
+        """Return numbers in 0..1, (`count`, B)."""
+
+
+class Drawn(NamedTuple):
+    """Draws from a generator, kept for a part of a batch: all who have a part draw the same for each image."""
 
     generator: torch.Generator
     among: Among
     device: torch.device
 
     def whole(self, low: int, high: int) -> Tensor:
-        """Return whole numbers from `low` up to `high` - 1, (B,)."""
+        """Return whole numbers from `low` up to `high` - 1, int64 (B,)."""
         generator = self.generator
         drawn = torch.randint(low, high, (self.among.images,), generator=generator, device=generator.device)
         return drawn[self.among.part].to(self.device, non_blocking=True)
@@ -41,6 +53,26 @@ class Draws(NamedTuple):
         """Return numbers in 0..1, (`count`, B)."""
         drawn = torch.rand(count, self.among.images, generator=self.generator, device=self.generator.device)
         return drawn[:, self.among.part].to(self.device, non_blocking=True)
+
+
+class Indexed:
+    """Draws that depend on the index of an image and on a seed alone: the same in every batch and every process."""
+
+    def __init__(self, indices: Tensor, seed: int) -> None:
+        """Draw for the images at `indices`, int64 (B,)."""
+        self._indices, self._seed, self._taken = indices, seed, 0
+
+    def whole(self, low: int, high: int) -> Tensor:
+        """Return whole numbers from `low` up to `high` - 1, int64 (B,)."""
+        return low + (self.uniform(1)[0] * (high - low)).long().clamp(max=high - low - 1)
+
+    def uniform(self, count: int) -> Tensor:
+        """Return numbers in 0..1, (`count`, B)."""
+        numbers = torch.arange(self._taken, self._taken + count, device=self._indices.device)[:, None]
+        self._taken += count
+        own = _mixed((self._indices + self._seed % 2**31) * _int64(_GOLDEN))
+        mixed = _mixed((own + numbers) * _int64(_GOLDEN))
+        return ((mixed >> 40) & (2**24 - 1)).float() / 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,10 +118,23 @@ class Augmentation:
         `among`: these are some of a larger batch, and get what they would get there.
         """
         among = among or Among(len(pixels), slice(None))
-        draws = Draws(generator, among, pixels.device)
+        drawn = Drawn(generator, among, pixels.device)
+        return self.by(drawn, pixels, mirrored, side=side, seed=seed, first=among.part.start or 0)
+
+    def by(
+        self,
+        draws: Draws,
+        pixels: Tensor,
+        mirrored: Tensor | None = None,
+        *,
+        side: int | None = None,
+        seed: int = 0,
+        first: int = 0,
+    ) -> Tensor:
+        """Return augmented images likewise, by given draws; `first` is the place of the first image in its batch."""
         pixels = self._placed(pixels, draws, mirrored, side or pixels.shape[-1])
         if self.rand_augment:
-            pixels = rand_augment(pixels, self.rand_augment, seed=seed, first=among.part.start or 0)
+            pixels = rand_augment(pixels, self.rand_augment, seed=seed, first=first)
         if self.jitter:
             pixels = jitter_colours(pixels, *(1 + self.jitter * (2 * draws.uniform(3) - 1)))
         if self.cutout:
@@ -135,11 +180,8 @@ def alternating(indices: Tensor, epoch: int, seed: int) -> Tensor:
     Half of the images are flipped in even epochs, the others in odd ones, so that two epochs show both sides of each
     (Jordan, arXiv 2404.00498, section 3.2). Which half is drawn from `seed`, for each index by itself.
     """
-    # splitmix64 (Steele et al. 2014): a generator would need a table as long as the data; int64 wraps around
-    mixed = (indices + seed % 2**31) * _int64(0x9E3779B97F4A7C15)
-    for multiplier in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB):
-        mixed = (mixed ^ (mixed >> 30)) * _int64(multiplier)
-    return (mixed < 0) ^ bool(epoch % 2)
+    # a generator would need a table as long as the data
+    return (_mixed((indices + seed % 2**31) * _int64(_GOLDEN)) < 0) ^ bool(epoch % 2)
 
 
 def shift_and_mirror(pixels: Tensor, down: Tensor, right: Tensor, mirrored: Tensor) -> Tensor:
@@ -201,6 +243,13 @@ def _grey(images: Tensor) -> Tensor:
         return images
     red, green, blue = images.split(1, dim=1)
     return torch.add(red * 0.2989, green, alpha=0.587).add_(blue, alpha=0.114)
+
+
+def _mixed(values: Tensor) -> Tensor:
+    """Return int64 values whose bits all depend on all of those given: splitmix64 (Steele et al. 2014)."""
+    for multiplier in _MULTIPLIERS:  # int64 wraps around
+        values = (values ^ (values >> 30)) * _int64(multiplier)
+    return values
 
 
 def _int64(value: int) -> int:

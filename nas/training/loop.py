@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Literal, Protocol
 
 import torch
@@ -51,13 +50,14 @@ class Progress:
     waited: float = 0.0
 
 
-class Teacher(Protocol):
-    """Answers for a batch: logits (B, classes) of normalised images (B, C, H, W), as the network is given them.
+class Answers(Protocol):
+    """What a teacher says: logits (B, classes) of normalised images (B, C, H, W), as the network is given them.
 
-    `epoch` and `batch`, counted from 0 in the stage, say which batch it is where images are fixed views.
+    `indices`, int64 (B,), are where the images stand in train; with them and the `epoch`, counted from 0 in the stage,
+    answers to fixed views can be looked up.
     """
 
-    def __call__(self, inputs: Tensor, epoch: int, batch: int) -> Tensor:
+    def __call__(self, inputs: Tensor, indices: Tensor, epoch: int) -> Tensor:
         """Return the logits."""
 
 
@@ -86,7 +86,7 @@ class Stage:
     keep: Callable[[tuple[Epoch, ...], Callable[[], State]], None] = lambda *_: None
     keep_step: Callable[[int, Callable[[], State]], None] | None = None
     on_evaluated: Callable[[nn.Module, Epoch], None] = lambda *_: None
-    teacher: Teacher | None = None
+    teacher: Answers | None = None
     ranks: Ranks = ALONE
 
 
@@ -308,14 +308,14 @@ class _Run:
     def _batches(self, in_stage: int) -> Iterator[tuple[Tensor, ...]]:
         """Yield the batches of an epoch, each with what a teacher says of it, and add up the time that they take."""
         fed = self.feed.epoch(self.epochs, in_stage=in_stage)
-        first = self.steps - in_stage * self.feed.batches
-        for at in count(first):
+        while True:  # the feed ends it
             asked = time.perf_counter()
             batch = next(fed, None)
             self.fed_seconds += time.perf_counter() - asked
             if batch is None:
                 return
-            yield batch if self.stage.teacher is None else (*batch, self.stage.teacher(batch[0], in_stage, at))
+            inputs, labels, indices = batch
+            yield (inputs, labels, *([self.stage.teacher(inputs, indices, in_stage)] if self.stage.teacher else []))
 
     def _keep_step(self, first: int, started: float) -> None:
         """Offer the state within an epoch, where nothing is drawn for batches to come.

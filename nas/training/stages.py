@@ -23,7 +23,7 @@ from nas.network.build import Network, build
 from nas.records import Epoch, Fidelity, Plan, Recipe
 from nas.training.checkpoint import Checkpoint, Checkpoints, Reached, TrainingId
 from nas.training.graph import free_memory
-from nas.training.loop import Progress, Stage, Teacher, Training, train
+from nas.training.loop import Answers, Progress, Stage, Training, train
 from nas.training.memory import is_out_of_memory
 from nas.training.ranks import ALONE, Ranks
 from nas.training.step import ForeignStateError, State
@@ -69,7 +69,7 @@ class StagedTraining:
     save_steps: int | None = None
     save_seconds: float = math.inf
     on_evaluated: Callable[[nn.Module, Epoch], None] = lambda *_: None
-    teacher: Teacher | None = None
+    teacher: Answers | None = None
     ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:

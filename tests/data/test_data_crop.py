@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas.data.augment import Among, Augmentation
+from nas.data.augment import Among, Augmentation, Indexed
 from nas.data.crop import Boxes, _by_matrices, draws_for_boxes, erase, random_boxes, resample, whole
 from nas.data.policy import GROUP, mix, rand_augment
 
@@ -105,3 +105,19 @@ def test_one_of_mixup_and_cutmix_is_drawn() -> None:
         bool((mix(inputs, torch.arange(4), 4, mixup=1, cutmix=1, seed=seed)[0] == inputs).any()) for seed in range(12)
     }
     assert kinds == {True, False}
+
+
+def test_draws_by_index_are_even_and_the_same_in_any_batch() -> None:
+    indices = torch.arange(20_000)
+    draws = Indexed(indices, 3)
+    first, second = draws.uniform(2)
+    assert first.mean().item() == pytest.approx(0.5, abs=0.01)
+    assert first.var().item() == pytest.approx(1 / 12, abs=0.002)
+    assert torch.corrcoef(torch.stack([first, second]))[0, 1].abs() < 0.03
+    assert torch.corrcoef(torch.stack([first[1:], first[:-1]]))[0, 1].abs() < 0.03
+    shuffled = torch.randperm(20_000, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(Indexed(shuffled, 3).uniform(2), torch.stack([first, second])[:, shuffled])
+    assert not torch.equal(Indexed(indices, 4).uniform(1)[0], first)
+    counts = torch.bincount(Indexed(indices, 5).whole(-1, 2) + 1)
+    assert len(counts) == 3
+    assert counts.min() > 6_400
