@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from nas import __version__
-from nas.cli import training
+from nas.cli import evaluate, predict, training
 from nas.cli.data import data
 from nas.cli.options import (
     DEFAULT_RESULTS,
@@ -86,6 +86,8 @@ for command in (
     training.fidelity,
     training.confirm,
     training.replay,
+    evaluate.evaluate,
+    predict.predict,
 ):
     app.command()(command)
 

@@ -73,6 +73,17 @@ def list_images(root: Path, classes: tuple[str, ...]) -> Listing:
     return Listing(root, classes, tuple(files))
 
 
+def image_files(folder: Path) -> list[str]:
+    """Return the paths of all images in a folder without classes, subfolders included; DataError if there is none."""
+    try:
+        files = [entry.path for entry in _image_entries(folder)]
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read: {error.strerror}") from None
+    if not files:
+        raise DataError(f"{folder}: no images in this folder (looked for {', '.join(SUFFIXES)})")
+    return files
+
+
 def _image_entries(folder: Path) -> Iterator[os.DirEntry[str]]:
     """Yield image files in the order of their names, depth first; hidden entries are passed over."""
     with os.scandir(folder) as entries:

@@ -69,13 +69,21 @@ def load_test(
     Pass the data set's `resolution`, since a folder's test images may have another size than those of train.
     Raises DataError in one line, also when there is no test split.
     """
+    return load_test_source(spec, resolution=resolution, download=download, skip_broken=skip_broken).images
+
+
+def load_test_source(
+    spec: DataSpec, *, resolution: int | None = None, download: bool = False, skip_broken: bool = False
+) -> Source:
+    """Read the test split as `load_test` does, with the names of its classes."""
     if spec.kind in FOLDERS:
         store = _prepared(spec, "test", resolution, None, download=download)
-        _check_broken(store.facts, split_files(spec, "test"), skip_broken=skip_broken)
-        return store.train
+        facts = store.facts
+        _check_broken(facts, split_files(spec, "test"), skip_broken=skip_broken)
+        return Source(store.train, facts.classes, facts.fingerprint, len(facts.broken))
     with reading(spec):
-        images = _arrays(spec, "test", _files(spec, "test", download=download)).images
-    return images if resolution is None else resize(images, resolution)
+        source = _arrays(spec, "test", _files(spec, "test", download=download))
+    return source if resolution is None else replace(source, images=resize(source.images, resolution))
 
 
 def _prepared(
