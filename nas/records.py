@@ -22,6 +22,8 @@ from nas.errors import InputError
 from nas.late import Late
 from nas.outline import outline, training
 from nas.pareto import Objective, objectives
+from nas.recipe import Recipe as Recipe
+from nas.recipe import Suppression as Suppression
 from nas.space import GeneValue, SearchSpace, Target
 from nas.space_file import parse_space
 from nas.value import FrozenMap, Value, canonical_json, digest, explain
@@ -55,50 +57,6 @@ class Fidelity(Value):
 def _fidelity(epochs: int, train_fraction: float, resolution: int) -> Fidelity:
     """Return the same object for equal fidelities: most comparisons of them are then of one with itself."""
     return Fidelity(epochs=epochs, train_fraction=train_fraction, resolution=resolution)
-
-
-class Suppression(Value):
-    """How training holds interference down: a penalty on the 1x1 maps, as `nas.interference.suppression` says.
-
-    Ours, and off unless asked for: on small networks it lowered interference and left accuracy as it was.
-    """
-
-    kind: Literal["interference", "orthogonality"] = Field(
-        default="interference", description="what is penalised; orthogonality of the weights is there as a control"
-    )
-    strength: float = Field(default=1.0, gt=0, description="lambda; with a target, the unit that it moves in")
-    target: float | None = Field(
-        default=None, ge=0, lt=1, description="excess interference that lambda is steered to; None keeps lambda fixed"
-    )
-    importance: Literal["gradient", "uniform"] = Field(default="gradient", description="what weighs the features")
-    interference: Literal["independent", "full"] = Field(
-        default="independent", description="cross-talk alone, or redundancy as well"
-    )
-    layers: Literal["narrowing", "all"] = Field(default="narrowing", description="which 1x1 maps")
-
-
-class Recipe(Value):
-    """How a network is trained; the same type for a proxy of two epochs and a final run of three hundred.
-
-    The learning rate warms up linearly and anneals to zero inside every fidelity: runs of different length rank alike
-    only when each ends annealed (Smith 2018; Zela et al. 2018).
-    """
-
-    optimizer: Literal["sgd", "adamw"] = "adamw"
-    learning_rate: float = Field(default=8e-3, gt=0, description="peak, at batch size 128")
-    weight_decay: float = Field(default=0.05, ge=0, description="on weight matrices only, not on norms and biases")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd (Nesterov)")
-    batch_size: int = Field(default=128, ge=2)
-    warmup_fraction: float = Field(default=0.15, ge=0, lt=1)
-    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
-    ema_decay: float = Field(default=0.0, ge=0, lt=1, description="of the averaged weights; 0 keeps none")
-    crop_padding: int = Field(default=0, ge=0, description="pixels at the data's own resolution")
-    mirror: bool = Field(default=False, description="random horizontal flips")
-    alternate_mirror: bool = Field(default=False, description="every image flipped in every second epoch, drawn once")
-    colour_jitter: float = Field(default=0.0, ge=0, lt=1, description="most change of brightness, contrast, saturation")
-    cutout: int = Field(default=0, ge=0, description="side of the erased square, likewise; 0: none")
-    drop_path: float = Field(default=0.0, ge=0, lt=1, description="stochastic depth of the last block; linear from 0")
-    suppression: Suppression | None = Field(default=None, description="of interference; None trains without")
 
 
 class Plan(Value):

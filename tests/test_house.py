@@ -27,6 +27,7 @@ ORDER = [
         "feasibility",
         "lint",
         "pareto",
+        "recipe",
         "records",
         "effort",
         "members",

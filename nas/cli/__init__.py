@@ -35,6 +35,8 @@ def run(arguments: Sequence[str]) -> int:
         print("stopped, as `nas stop` asked. The same command goes on from here.", file=sys.stderr)
         return 0
     except Exception as error:
+        if "--debug" not in arguments and (fault := _database_fault(error)):
+            return _complain(fault, NasError.exit_code)
         # Usage errors: typer carries their base class inside itself and exports only some of its children.
         if not hasattr(error, "format_message"):
             raise
@@ -43,6 +45,15 @@ def run(arguments: Sequence[str]) -> int:
             return error.exit_code  # type: ignore[attr-defined, no-any-return]
         return _complain(error.format_message(), error.exit_code)  # type: ignore[attr-defined]
     return code if isinstance(code, int) else 0
+
+
+def _database_fault(error: Exception) -> str | None:
+    """Return what a database failed with, in a line; None for other errors."""
+    if "sqlalchemy" not in sys.modules:  # slow to import, and nothing of it went wrong
+        return None
+    from nas.search.faults import in_one_line
+
+    return in_one_line(error)
 
 
 def _complain(message: str, exit_code: int) -> int:

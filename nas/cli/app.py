@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from nas import __version__
-from nas.cli import training
+from nas.cli import evaluate, predict, training
+from nas.cli.data import data
 from nas.cli.options import (
     DEFAULT_RESULTS,
     Cap,
@@ -40,6 +41,7 @@ app.add_typer(spaces, name="spaces")
 app.add_typer(bench, name="bench")
 app.add_typer(probe, name="probe")
 app.add_typer(storage, name="storage")
+app.add_typer(data, name="data")
 
 
 def _print_version(asked: bool) -> None:
@@ -84,6 +86,8 @@ for command in (
     training.fidelity,
     training.confirm,
     training.replay,
+    evaluate.evaluate,
+    predict.predict,
 ):
     app.command()(command)
 
@@ -174,8 +178,32 @@ def browse(
     """Browse studies, also while they run: the front, the networks, the search. Read-only; Ctrl-C ends it."""
     from nas.cli.browse import browse_command
 
-    verbs = frozenset(each.name or each.callback.__name__ for each in app.registered_commands if each.callback)
-    browse_command(study, results, storage, host=host, port=port, show=show, verbs=verbs)
+    browse_command(study, results, storage, host=host, port=port, show=show, verbs=_verbs())
+
+
+@app.command()
+def report(
+    study: StudyName,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="All views as one page that needs nothing.")] = None,
+    png: Annotated[Path | None, typer.Option(metavar="FILE", help="The front as a PNG picture.")] = None,
+    svg: Annotated[Path | None, typer.Option(metavar="FILE", help="The front as an SVG picture.")] = None,
+    results: Results = DEFAULT_RESULTS,
+    storage: Storage = None,
+) -> None:
+    """Write a study as one page, or its front as a picture (with the extra `images`)."""
+    from nas.cli.report import report_command
+
+    pictures = {".png": png, ".svg": svg}
+    for suffix, path in pictures.items():
+        if path is not None and path.suffix != suffix:
+            raise typer.BadParameter(f"must end in {suffix}, got {path}", param_hint=f"--{suffix[1:]}")
+    images = tuple(path for path in pictures.values() if path is not None)
+    report_command(study, results, storage, html=html, images=images, verbs=_verbs())
+
+
+def _verbs() -> frozenset[str]:
+    """Return the names of the commands that there are."""
+    return frozenset(each.name or each.callback.__name__ for each in app.registered_commands if each.callback)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from nas.report.browse.server import LOOPBACK, serve
 from nas.report.browse.sessions import Sessions
+from nas.search.read_only import open_read_only
 
 
 def browse_command(
@@ -24,8 +25,10 @@ def browse_command(
 ) -> None:
     """Serve the studies; one that is named is looked up before. `verbs` are the commands there are."""
     sessions = Sessions(results, storage, verbs)
+    if storage is not None:
+        open_read_only(storage)  # a mistake in it is said here, and not on a page
     if study is not None:
-        sessions.session(study).snapshot()
+        _ = sessions.session(study).snapshot().packed  # read before anybody waits for it
     token = None if host in LOOPBACK else secrets.token_urlsafe(24)
     server = serve(sessions, host, port, token)
     asked = {**({"study": study} if study else {}), **({"token": token} if token else {})}
@@ -38,5 +41,6 @@ def browse_command(
     with server:
         try:
             server.serve_forever()
+            raise KeyboardInterrupt  # it ends by nothing else, and keeps that to itself
         finally:
             print("stopped", file=sys.stderr)

@@ -8,9 +8,71 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
+
+from nas.data.crop import draws_for_boxes, random_boxes, resample, whole
+from nas.data.policy import rand_augment
+
+_GOLDEN, _MULTIPLIERS = 0x9E3779B97F4A7C15, (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+
+
+class Among(NamedTuple):
+    """Which part of a batch of `images` some images are, where others have the rest."""
+
+    images: int
+    part: slice
+
+
+class Draws(Protocol):
+    """What is drawn for each image of a batch, one after the other."""
+
+    def whole(self, low: int, high: int) -> Tensor:
+        """Return whole numbers from `low` up to `high` - 1, int64 (B,)."""
+
+    def uniform(self, count: int) -> Tensor:
+        """Return numbers in 0..1, (`count`, B)."""
+
+
+class Drawn(NamedTuple):
+    """Draws from a generator, kept for a part of a batch: all who have a part draw the same for each image."""
+
+    generator: torch.Generator
+    among: Among
+    device: torch.device
+
+    def whole(self, low: int, high: int) -> Tensor:
+        """Return whole numbers from `low` up to `high` - 1, int64 (B,)."""
+        generator = self.generator
+        drawn = torch.randint(low, high, (self.among.images,), generator=generator, device=generator.device)
+        return drawn[self.among.part].to(self.device, non_blocking=True)
+
+    def uniform(self, count: int) -> Tensor:
+        """Return numbers in 0..1, (`count`, B)."""
+        drawn = torch.rand(count, self.among.images, generator=self.generator, device=self.generator.device)
+        return drawn[:, self.among.part].to(self.device, non_blocking=True)
+
+
+class Indexed:
+    """Draws that depend on the index of an image and on a seed alone: the same in every batch and every process."""
+
+    def __init__(self, indices: Tensor, seed: int) -> None:
+        """Draw for the images at `indices`, int64 (B,)."""
+        self._indices, self._seed, self._taken = indices, seed, 0
+
+    def whole(self, low: int, high: int) -> Tensor:
+        """Return whole numbers from `low` up to `high` - 1, int64 (B,)."""
+        return low + (self.uniform(1)[0] * (high - low)).long().clamp(max=high - low - 1)
+
+    def uniform(self, count: int) -> Tensor:
+        """Return numbers in 0..1, (`count`, B)."""
+        numbers = torch.arange(self._taken, self._taken + count, device=self._indices.device)[:, None]
+        self._taken += count
+        own = _mixed((self._indices + self._seed % 2**31) * _int64(_GOLDEN))
+        mixed = _mixed((own + numbers) * _int64(_GOLDEN))
+        return ((mixed >> 40) & (2**24 - 1)).float() / 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,13 +82,16 @@ class Augmentation:
     `crop_padding`: pixels by which the image is shifted at most, in each direction, mirrored content moving
     in (4 is usual at 32 px; 0 is off). `mirror`: flip half of the images. `jitter`: by how much brightness, contrast
     and, of RGB, saturation change at most, as a share (0 is off). `cutout`: side in pixels of an erased square (0 is
-    off).
+    off). `crop_area`: least share of the image in a crop that is then resized, instead of the shift (0 is off).
+    `rand_augment`: magnitude of the operations of `nas.data.policy` (0 is off).
     """
 
     crop_padding: int = 4
     mirror: bool
     jitter: float = 0.0
     cutout: int = 0
+    crop_area: float = 0.0
+    rand_augment: int = 0
 
     def __post_init__(self) -> None:
         """Raise ValueError for negative pixels, and for a jitter outside 0..1."""
@@ -35,30 +100,62 @@ class Augmentation:
         if not 0 <= self.jitter <= 1:
             raise ValueError(f"jitter must be within 0..1, got {self.jitter}")
 
-    def __call__(self, pixels: Tensor, generator: torch.Generator, mirrored: Tensor | None = None) -> Tensor:
-        """Return augmented images, same shape (B, C, H, W), dtype and device.
+    def __call__(
+        self,
+        pixels: Tensor,
+        generator: torch.Generator,
+        mirrored: Tensor | None = None,
+        *,
+        side: int | None = None,
+        seed: int = 0,
+        among: Among | None = None,
+    ) -> Tensor:
+        """Return augmented images (B, C, `side`, `side`), same dtype and device; without a `side` they keep theirs.
 
         `mirrored`, bool (B,), says which to flip where that is not to be drawn: see `alternating`. Jitter needs images
         that are not normalised yet. Without it the order is free: before the `Normaliser` this moves a quarter of the
-        bytes, but cutout erases to black; after it, to the mean, as published.
+        bytes, but cutout erases to black; after it, to the mean, as published. `seed` is for what torchvision draws.
+        `among`: these are some of a larger batch, and get what they would get there.
         """
-        batch, _, height, width = pixels.shape
+        among = among or Among(len(pixels), slice(None))
+        drawn = Drawn(generator, among, pixels.device)
+        return self.by(drawn, pixels, mirrored, side=side, seed=seed, first=among.part.start or 0)
 
-        def draw(low: int, high: int) -> Tensor:
-            drawn = torch.randint(low, high, (batch,), generator=generator, device=generator.device)
-            return drawn.to(pixels.device, non_blocking=True)
+    def by(
+        self,
+        draws: Draws,
+        pixels: Tensor,
+        mirrored: Tensor | None = None,
+        *,
+        side: int | None = None,
+        seed: int = 0,
+        first: int = 0,
+    ) -> Tensor:
+        """Return augmented images likewise, by given draws; `first` is the place of the first image in its batch."""
+        pixels = self._placed(pixels, draws, mirrored, side or pixels.shape[-1])
+        if self.rand_augment:
+            pixels = rand_augment(pixels, self.rand_augment, seed=seed, first=first)
+        if self.jitter:
+            pixels = jitter_colours(pixels, *(1 + self.jitter * (2 * draws.uniform(3) - 1)))
+        if self.cutout:
+            height, width = pixels.shape[2:]
+            pixels = erase_squares(pixels, draws.whole(0, height), draws.whole(0, width), self.cutout)
+        return pixels
 
+    def _placed(self, pixels: Tensor, draws: Draws, mirrored: Tensor | None, side: int) -> Tensor:
+        """Return the images shifted or cropped, mirrored, and of the side that is wanted."""
+        own = pixels.shape[-1]
+        if self.crop_area:
+            boxes = random_boxes(draws.uniform(draws_for_boxes()), own, self.crop_area)
+            if mirrored is None and self.mirror:
+                mirrored = draws.whole(0, 2).bool()
+            return resample(pixels, boxes, side, mirrored)
         if self.crop_padding or self.mirror or mirrored is not None:
             reach = self.crop_padding
-            down, right = draw(-reach, reach + 1), draw(-reach, reach + 1)
-            drawn = draw(0, 2 if self.mirror else 1).bool() if mirrored is None else mirrored
+            down, right = draws.whole(-reach, reach + 1), draws.whole(-reach, reach + 1)
+            drawn = draws.whole(0, 2 if self.mirror else 1).bool() if mirrored is None else mirrored
             pixels = shift_and_mirror(pixels, down, right, drawn)
-        if self.jitter:
-            factors = torch.rand(3, batch, generator=generator, device=generator.device).to(pixels.device)
-            pixels = jitter_colours(pixels, *(1 + self.jitter * (2 * factors - 1)))
-        if self.cutout:
-            pixels = erase_squares(pixels, draw(0, height), draw(0, width), self.cutout)
-        return pixels
+        return pixels if side == own else resample(pixels, whole(len(pixels), own, pixels.device), side)
 
 
 @dataclass(frozen=True)
@@ -83,11 +180,8 @@ def alternating(indices: Tensor, epoch: int, seed: int) -> Tensor:
     Half of the images are flipped in even epochs, the others in odd ones, so that two epochs show both sides of each
     (Jordan, arXiv 2404.00498, section 3.2). Which half is drawn from `seed`, for each index by itself.
     """
-    # splitmix64 (Steele et al. 2014): a generator would need a table as long as the data; int64 wraps around
-    mixed = (indices + seed % 2**31) * _int64(0x9E3779B97F4A7C15)
-    for multiplier in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB):
-        mixed = (mixed ^ (mixed >> 30)) * _int64(multiplier)
-    return (mixed < 0) ^ bool(epoch % 2)
+    # a generator would need a table as long as the data
+    return (_mixed((indices + seed % 2**31) * _int64(_GOLDEN)) < 0) ^ bool(epoch % 2)
 
 
 def shift_and_mirror(pixels: Tensor, down: Tensor, right: Tensor, mirrored: Tensor) -> Tensor:
@@ -149,6 +243,13 @@ def _grey(images: Tensor) -> Tensor:
         return images
     red, green, blue = images.split(1, dim=1)
     return torch.add(red * 0.2989, green, alpha=0.587).add_(blue, alpha=0.114)
+
+
+def _mixed(values: Tensor) -> Tensor:
+    """Return int64 values whose bits all depend on all of those given: splitmix64 (Steele et al. 2014)."""
+    for multiplier in _MULTIPLIERS:  # int64 wraps around
+        values = (values ^ (values >> 30)) * _int64(multiplier)
+    return values
 
 
 def _int64(value: int) -> int:

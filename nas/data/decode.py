@@ -7,6 +7,7 @@ times as fast on 32 px thumbnails, but those are few and decoded once.
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,8 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from nas.errors import DataError
+
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".webp")
 DEFAULT_SIDE = 64
+
+
+def read(path: str) -> tuple[bytes, bytes]:
+    """Return the bytes of a file and their sha256; DataError when it cannot be read."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    return content, hashlib.sha256(content).digest()
 
 
 def decode(content: bytes, side: int) -> NDArray[np.uint8] | None:

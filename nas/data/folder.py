@@ -59,7 +59,8 @@ def list_images(root: Path, classes: tuple[str, ...]) -> Listing:
     """
     if (found := class_names(root)) != classes:
         odd = min(set(found) ^ set(classes))
-        raise DataError(f"{root}: class folders differ from those of train: {odd!r} is in one of the two only")
+        where = "missing here" if odd in classes else "not in train"
+        raise DataError(f"{root}: class folders differ from those of train: {odd!r} is {where}")
     files: list[ImageFile] = []
     for label, name in enumerate(classes):
         before = len(files)
@@ -70,6 +71,17 @@ def list_images(root: Path, classes: tuple[str, ...]) -> Listing:
         if len(files) == before:
             raise DataError(f"{root / name}: no images in this class folder (looked for {', '.join(SUFFIXES)})")
     return Listing(root, classes, tuple(files))
+
+
+def image_files(folder: Path) -> list[str]:
+    """Return the paths of all images in a folder without classes, subfolders included; DataError if there is none."""
+    try:
+        files = [entry.path for entry in _image_entries(folder)]
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read: {error.strerror}") from None
+    if not files:
+        raise DataError(f"{folder}: no images in this folder (looked for {', '.join(SUFFIXES)})")
+    return files
 
 
 def _image_entries(folder: Path) -> Iterator[os.DirEntry[str]]:

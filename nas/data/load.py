@@ -12,15 +12,15 @@ from pathlib import Path
 from nas.data.arrays import DIGITS, FASHION, read_cifar, read_digits, read_idx
 from nas.data.decode import common_side
 from nas.data.files import LAYOUTS, Split, split_files
-from nas.data.folder import class_names, list_images
+from nas.data.folder import Listing, class_names, list_images
 from nas.data.images import Dataset, Images, Source, check_resolution, resize
 from nas.data.prepare import Origin, prepare, resized
-from nas.data.raw import Division, Raw, of_arrays, of_folder
+from nas.data.raw import Decoding, Division, Raw, of_arrays, of_folder
 from nas.data.spec import DataSpec
 from nas.data.store import Facts, Store
 from nas.errors import DataError
 
-_FOLDERS = {"folder", "imagenet"}
+FOLDERS = {"folder", "imagenet"}
 _LOG = logging.getLogger(__name__)
 _CHIRAL = {"digits", "mnist"}  # a mirrored digit is another shape, or none
 
@@ -69,13 +69,21 @@ def load_test(
     Pass the data set's `resolution`, since a folder's test images may have another size than those of train.
     Raises DataError in one line, also when there is no test split.
     """
-    if spec.kind in _FOLDERS:
+    return load_test_source(spec, resolution=resolution, download=download, skip_broken=skip_broken).images
+
+
+def load_test_source(
+    spec: DataSpec, *, resolution: int | None = None, download: bool = False, skip_broken: bool = False
+) -> Source:
+    """Read the test split as `load_test` does, with the names of its classes."""
+    if spec.kind in FOLDERS:
         store = _prepared(spec, "test", resolution, None, download=download)
-        _check_broken(store.facts, split_files(spec, "test"), skip_broken=skip_broken)
-        return store.train
-    with _refusing(spec):
-        images = _arrays(spec, "test", _files(spec, "test", download=download)).images
-    return images if resolution is None else resize(images, resolution)
+        facts = store.facts
+        _check_broken(facts, split_files(spec, "test"), skip_broken=skip_broken)
+        return Source(store.train, facts.classes, facts.fingerprint, len(facts.broken))
+    with reading(spec):
+        source = _arrays(spec, "test", _files(spec, "test", download=download))
+    return source if resolution is None else replace(source, images=resize(source.images, resolution))
 
 
 def _prepared(
@@ -83,9 +91,9 @@ def _prepared(
 ) -> Store:
     if resolution is not None:
         check_resolution(resolution)
-    with _refusing(spec):
+    with reading(spec):
         files = _files(spec, split, download=download)
-        if spec.kind in _FOLDERS:
+        if spec.kind in FOLDERS:
             origin = _folder(spec, files[0], resolution)
         else:
             origin = _published(spec, split, files, resolution)
@@ -108,14 +116,21 @@ def _published(spec: DataSpec, split: Split, files: tuple[Path, ...], resolution
 def _folder(spec: DataSpec, root: Path, resolution: int | None) -> Origin:
     """Return the origin of the class folders in `root`, whose classes must be those of train."""
     (train,) = split_files(spec, "train")
-    listing = list_images(root, class_names(train))
+    return folder_origin(spec, list_images(root, class_names(train)), resolution)
+
+
+def folder_origin(spec: DataSpec, listing: Listing, resolution: int | None, decoding: Decoding | None = None) -> Origin:
+    """Return the origin of listed files, which are decoded to `resolution`, or to the side they have in common."""
+
+    def own_side() -> int:
+        return common_side(listing.root / file.path for file in listing.files)
 
     def read() -> Raw:
-        side = resolution or common_side(root / file.path for file in listing.files)
-        _LOG.info("decoding %d images below %s once, to %d px", len(listing.files), root, side)
-        return of_folder(listing, side)
+        side = resolution or own_side()
+        _LOG.info("decoding %d images below %s once, to %d px", len(listing.files), listing.root, side)
+        return of_folder(listing, side, decoding)
 
-    return Origin(str(spec), str(root), listing.digest, read)
+    return Origin(str(spec), str(listing.root), listing.digest, read, own_side)
 
 
 def _arrays(spec: DataSpec, split: Split, files: tuple[Path, ...]) -> Source:
@@ -135,7 +150,7 @@ def _check_broken(facts: Facts, files: tuple[Path, ...], *, skip_broken: bool) -
 
 
 @contextmanager
-def _refusing(spec: DataSpec) -> Iterator[None]:
+def reading(spec: DataSpec) -> Iterator[None]:
     """Make a DataError of what the system refuses to read."""
     try:
         yield

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from nas.data.decode import decode
-from nas.data.folder import ImageFile, Listing
+from nas.data.canvas import Block, Canvas, blocks
+from nas.data.crew import decode_blocks
+from nas.data.folder import Listing
 from nas.data.images import Source, fingerprint, moments
 from nas.data.split import hold_out
 from nas.data.store import Build, Contents, Facts, Store
 from nas.errors import DataError
 
-_GROUP = 32  # images of a task; at 224 px a task holds 5 MB
 _CHUNK = 1_024  # images gathered at a time
 
 Broken = Mapping[int, str]
@@ -29,24 +25,36 @@ Broken = Mapping[int, str]
 
 
 class Written(NamedTuple):
-    """What only reading all images tells: the fingerprint of their content, and those that could not be decoded."""
+    """What only reading all images tells: the fingerprint of their content, and those that could not be decoded.
+
+    `checksums` of the blocks of pixels, where writing them gave these as well.
+    """
 
     fingerprint: str
     broken: Broken
+    checksums: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Raw:
     """Images in the order of their source: `labels` int64 (N,), `shape` of one, and those known to be broken.
 
-    `write` fills pixels, uint8 (N, *shape), with the images at the places it is given, int64 (N,), broken ones black.
+    `write` fills a canvas of N images with those at the places it is given, int64 (N,), broken ones black.
     """
 
     classes: tuple[str, ...]
     labels: Tensor
     shape: tuple[int, int, int]
-    write: Callable[[Tensor, Tensor], Written]
+    write: Callable[[Canvas, Tensor], Written]
     broken: Broken = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How files are decoded: by threads, or so many `processes`; `progress` hears of images done, of all."""
+
+    processes: int = 0
+    progress: Callable[[int, int], None] = lambda _done, _all: None
 
 
 class Division(NamedTuple):
@@ -60,8 +68,8 @@ def of_arrays(source: Source) -> Raw:
     """Return images that are in memory already."""
     pixels = source.images.pixels
 
-    def write(into: Tensor, places: Tensor) -> Written:
-        _gather(pixels, places, into)
+    def write(canvas: Canvas, places: Tensor) -> Written:
+        _gather(pixels, places, torch.from_numpy(canvas.pixels))
         return Written(source.fingerprint, {})
 
     channels, *sides = pixels.shape[1:]
@@ -74,30 +82,47 @@ def of_store(store: Store) -> Raw:
     sound = facts.train + facts.validation
     broken = dict(zip(store.places[sound:].tolist(), facts.broken, strict=True))
 
-    def write(into: Tensor, places: Tensor) -> Written:
-        _gather(store.pixels, rows[places], into)
+    def write(canvas: Canvas, places: Tensor) -> Written:
+        _gather(store.pixels, rows[places], torch.from_numpy(canvas.pixels))
         return Written(facts.fingerprint, broken)
 
     channels, *sides = store.pixels.shape[1:]
     return Raw(facts.classes, store.labels[rows], (channels, sides[0], sides[1]), write, broken)
 
 
-def of_folder(listing: Listing, side: int) -> Raw:
-    """Return the files of a folder, which are decoded when they are written."""
-    files = listing.files
+def of_folder(listing: Listing, side: int, decoding: Decoding | None = None) -> Raw:
+    """Return the files of a folder, which are decoded when they are written: what was decoded before is left."""
+    files, how = listing.files, decoding or Decoding()
+    labels = torch.tensor([file.label for file in files])
 
-    def write(into: Tensor, places: Tensor) -> Written:
-        rows = places.argsort().tolist()
-        broken: dict[int, str] = {}
-        content: list[bytes] = []
-        for place, (pixels, digest) in enumerate(_decode_all(listing, side)):
-            if pixels is None:
-                broken[place] = files[place].path
-            into[rows[place]] = 0 if pixels is None else pixels
-            content.append(files[place].label.to_bytes(4, "little") + digest)
-        return Written(fingerprint(listing.classes, content), broken)
+    def write(canvas: Canvas, places: Tensor) -> Written:
+        order = places.tolist()
+        sums = dict(canvas.finished())
+        rows = list(enumerate(blocks(canvas.pixels.shape)))
+        done = sum(len(rows[number][1]) for number in sums)
+        how.progress(done, len(files))
+        work = (_block(listing, order, number, part, side) for number, part in rows if number not in sums)
+        for block, found in decode_blocks(canvas, work, how.processes):
+            sums[block.number] = found
+            done += len(block.files)
+            how.progress(done, len(files))
+        return _written(listing, canvas, places, [sums[number][0] for number, _ in rows])
 
-    return Raw(listing.classes, torch.tensor([file.label for file in files]), (3, side, side), write)
+    return Raw(listing.classes, labels, (3, side, side), write)
+
+
+def _block(listing: Listing, order: Sequence[int], number: int, rows: range, side: int) -> Block:
+    paths = tuple(f"{listing.root}{os.sep}{listing.files[order[row]].path}" for row in rows)
+    return Block(number, rows.start, paths, side)
+
+
+def _written(listing: Listing, canvas: Canvas, places: Tensor, checksums: Sequence[int]) -> Written:
+    """Return what the notes of a canvas tell, brought into the order of the source."""
+    files, notes = listing.files, canvas.notes[places.argsort().numpy()]
+    broken = {int(place): files[place].path for place in notes["broken"].nonzero()[0]}
+    digests = notes["digest"]
+    content = (file.label.to_bytes(4, "little") + digests[i].tobytes() for i, file in enumerate(files))
+    return Written(fingerprint(listing.classes, content), broken, checksums)
 
 
 def build(raw: Raw, division: Division | None, title: str) -> Build:
@@ -112,10 +137,13 @@ def build(raw: Raw, division: Division | None, title: str) -> Build:
         except DataError as error:
             raise DataError(f"{title}: {error}") from error
 
-    def fill(pixels: Tensor) -> Contents:
+    def fill(canvas: Canvas) -> Contents:
+        pixels = torch.from_numpy(canvas.pixels)
         places, train, validation = arrange(raw.broken)
-        written = raw.write(pixels, places)
+        written = raw.write(canvas, places)
+        checksums = written.checksums
         if written.broken.keys() != raw.broken.keys():
+            checksums = None
             rows = places.argsort()
             places, train, validation = arrange(written.broken)
             _rearrange(pixels, rows[places].tolist())
@@ -127,7 +155,7 @@ def build(raw: Raw, division: Division | None, title: str) -> Build:
             broken=tuple(written.broken[place] for place in places[train + validation :].tolist()),
             moments=moments(pixels[:train]) if division else ((), ()),
         )
-        return Contents(raw.labels[places], places, facts)
+        return Contents(raw.labels[places], places, facts, checksums)
 
     return fill
 
@@ -157,35 +185,3 @@ def _rearrange(pixels: Tensor, rows: list[int]) -> None:
             source = rows[k]
             pixels[k], rows[k], k = pixels[source], k, source
         pixels[k], rows[k] = held, k
-
-
-def _decode_all(listing: Listing, side: int) -> Iterator[tuple[Tensor | None, bytes]]:
-    """Yield the files of `listing` decoded, in order, with two tasks a core in flight: pixels, sha256 of the file.
-
-    In threads, since Pillow decodes without the interpreter's lock. A task is several files, since for
-    thumbnails the hand-over of each costs as much as its decoding.
-    """
-    files, workers = listing.files, os.cpu_count() or 1
-    groups = (files[start : start + _GROUP] for start in range(0, len(files), _GROUP))
-    with ThreadPoolExecutor(workers) as pool:
-
-        def submit(count: int) -> list[Future[list[tuple[Tensor | None, bytes]]]]:
-            return [pool.submit(_decode_group, listing, group, side) for group in islice(groups, count)]
-
-        ahead = deque(submit(2 * workers))
-        while ahead:
-            yield from ahead.popleft().result()
-            ahead.extend(submit(1))
-
-
-def _decode_group(listing: Listing, group: tuple[ImageFile, ...], side: int) -> list[tuple[Tensor | None, bytes]]:
-    decoded = []
-    for file in group:
-        path = listing.root / file.path
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-        pixels = decode(content, side)
-        decoded.append((None if pixels is None else torch.from_numpy(pixels), hashlib.sha256(content).digest()))
-    return decoded

@@ -21,6 +21,8 @@ DIVERGING = ("#5fa8d8", "#b0d3ec", "#eef0f2", "#f8cfa3", "#ee9a4d")
 """From low to high; a pair that every kind of colour blindness tells apart."""
 BLOCK, GAP = 1.0, 0.35
 """Width of a block in the drawing, and the gap between blocks."""
+MOST_RANKED = 500
+"""Trials that the interference of one is ranked among; of more, that many at even distances."""
 OUTLINE = {"stem": BIN_COLOURS[4], "head": BIN_COLOURS[4]}
 
 
@@ -279,9 +281,9 @@ def interference_figure(record: TrialRecord, view: StudyView) -> go.Figure | Non
     names = [name for name in INTERFERENCE_METRICS if any(name in each.metrics for each in rows)]
     if not names:
         return None
-    others = {
-        name: sorted(v for r in view.compared if (v := measured(dict(r.metrics), name)) is not None) for name in names
-    }
+    step = max(1, -(-len(view.compared) // MOST_RANKED))
+    known = [view.metrics(other) for other in view.compared[::step]]
+    others = {name: sorted(v for each in known if (v := measured(each, name)) is not None) for name in names}
     labels = [f"{each.fidelity.epochs} epochs, seed {each.seed % 10_000}" for each in rows]
     z = [[_rank(each.metrics.get(name), others[name]) for name in names] for each in rows]
     text = [[quantity(name).number(each.metrics.get(name)) for name in names] for each in rows]

@@ -17,6 +17,7 @@ from nas.errors import StudyError
 from nas.search import check_server
 from nas.search.catalogue import CONFIG
 from nas.search.check_file import FileFacts, examine, said_of_file
+from nas.search.faults import advice, first_line
 from nas.search.ledger import STUDIES, STUDY_ATTRIBUTES
 from nas.search.storage import NOT_A_URL, shown, sqlite_path
 
@@ -86,7 +87,7 @@ def check(url: str, workers: int = 1) -> Report:
     try:
         _ask(engine, found, workers)
     except SQLAlchemyError as error:
-        found.problems.append(check_server.advice(first_line(error)))
+        found.problems.append(advice(first_line(error)))
     finally:
         engine.dispose()
     return found.report(url)
@@ -207,12 +208,3 @@ def _write_nothing(connection: Connection, table: Table) -> None:
     connection.execute(insert(table).from_select(names, select(table).where(false())))
     connection.execute(update(table).where(false()).values({names[0]: table.c[names[0]]}))
     connection.execute(delete(table).where(false()))
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of what the driver said."""
-    words = str(getattr(error, "orig", None) or error).strip()
-    cause = getattr(error, "orig", None)
-    if cause is not None and len(cause.args) == 2 and isinstance(cause.args[1], str):  # PyMySQL: a number, and words
-        words = cause.args[1]
-    return words.splitlines()[0] if words else type(error).__name__

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import filelock
 
-from nas.search.check_server import advice
+from nas.search.faults import advice
 
 NETWORK = (
     *("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "glusterfs", "pvfs2", "orangefs", "davfs"),

@@ -112,32 +112,3 @@ def remedy(connection: Connection) -> str:
     if connection.dialect.name == "postgresql":
         return f"as its owner: GRANT ALL ON ALL TABLES, ALL SEQUENCES and CREATE ON SCHEMA public TO {user}"
     return f"as root: GRANT ALL ON {database}.* TO {user}"
-
-
-def advice(said: str) -> str:
-    """Return why a database cannot be used, with what to do where that is known."""
-    lower = said.lower()
-    for part, way in WAYS.items():
-        if part in lower:
-            return f"{said}: {way}"
-    return said
-
-
-WAYS = {
-    "malformed": "take the newest copy, or what `sqlite3 FILE .recover | sqlite3 NEW.db` still finds",
-    "not a database": "give the study.db of a study, take the newest copy, or move the file away to begin anew",
-    "unable to open database": "make the file and its folder writable: SQLite keeps its log beside the file",
-    "readonly database": "make the file and its folder writable: SQLite keeps its log beside the file",
-    "disk is full": "free some space and give the same command again; nothing of the study is lost",
-    "locked": "another process has held it for long; end it, or wait",
-    "password authentication failed": "check user and password of the URL",
-    "access denied": "check user, password and database of the URL",
-    "does not exist": "make it first: CREATE DATABASE",
-    "unknown database": "make it first: CREATE DATABASE",
-    "connection refused": "is the server running, and does it listen at this host and port?",
-    "can't connect": "is the server running, and does it listen at this host and port?",
-    "timeout": "does a firewall stand between this machine and the server?",
-    "timed out": "does a firewall stand between this machine and the server?",
-    "too many": "raise max_connections of the server, or start fewer workers",
-}
-"""What to do, by what databases say in lower case."""

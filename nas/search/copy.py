@@ -26,6 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from nas.errors import NasError, StudyError
 from nas.search.books import LEASE_SECONDS
 from nas.search.catalogue import CONFIG, FIDELITY_SUFFIX, REFERENCES_SUFFIX, RUNGS_SUFFIX, check_name, read_config
+from nas.search.faults import advice, first_line
 from nas.search.hold import ages
 from nas.search.ledger import (
     ATTRIBUTES,
@@ -89,7 +90,7 @@ def copy_study(source: RDBStorage, target: RDBStorage, name: str) -> Copied:
             with _snapshot(source) as reader, target.engine.begin() as writer:
                 return _Copier(reader, writer, name).copy()
         except SQLAlchemyError as error:
-            cause = str(getattr(error, "orig", None) or error).splitlines()[0]
+            cause = advice(first_line(error))
             raise NasError(
                 f"study {name!r}: cannot be copied to {shown(str(target.url))}, which has nothing of it now: {cause}"
             ) from None

@@ -14,8 +14,9 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlch
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from nas.errors import StudyError
+from nas.search.faults import first_line
 from nas.search.lock import LockLostError
-from nas.search.storage import first_line, shown
+from nas.search.storage import shown
 
 PATIENCE_SECONDS = 600
 """After so long a worker gives up; whoever restarts it goes on."""

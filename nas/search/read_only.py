@@ -13,6 +13,7 @@ import optuna
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from nas.errors import StudyError
 from nas.search.stamp import read_by_ourselves
@@ -75,4 +76,4 @@ def _settings(url: str, path: Path | None) -> dict[str, Any]:
             raise sqlite3.OperationalError("no such file")
         return sqlite3.connect(address, uri=True, timeout=TIMEOUT_SECONDS, check_same_thread=False)
 
-    return {"creator": connect, "pool_pre_ping": True}
+    return {"creator": connect, "poolclass": NullPool}  # a file that another took the place of is seen

@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from nas.errors import StudyError
+from nas.search.faults import advice, first_line, name_database
 from nas.search.stamp import read_by_ourselves
 
 LOCK_TIMEOUT_SECONDS = 60
@@ -66,6 +67,7 @@ def open_storage(url: str, *, create: bool = False) -> RDBStorage:
                 skip_compatibility_check=is_ours,  # by Alembic, a fifth of a second; `_check_schema` asks less
                 skip_table_creation=is_new,
             )
+        name_database(storage.engine, shown(url))
         if is_ours:
             _check_schema(storage, shown(url))
     except (ArgumentError, NoSuchModuleError):
@@ -75,7 +77,7 @@ def open_storage(url: str, *, create: bool = False) -> RDBStorage:
     except OSError as error:
         raise StudyError(f"storage {shown(url)}: cannot be written: {error.strerror or error}") from None
     except (SQLAlchemyError, RuntimeError) as error:
-        raise StudyError(f"storage {shown(url)}: cannot be opened: {first_line(error)}") from None
+        raise StudyError(f"storage {shown(url)}: cannot be opened: {advice(first_line(error))}") from None
     if path is not None:
         _tune_sqlite(storage)
     return storage
@@ -137,9 +139,3 @@ def _tune_sqlite(storage: RDBStorage) -> None:
 
     event.listen(storage.engine, "connect", set_pragmas)
     storage.engine.dispose()  # connections made before the listener
-
-
-def first_line(error: BaseException) -> str:
-    """Return what a driver said, in a line."""
-    cause = getattr(error, "orig", None) or error
-    return str(cause).splitlines()[0] if str(cause) else type(cause).__name__

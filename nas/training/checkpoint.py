@@ -43,7 +43,8 @@ class TrainingId(Value):
 
 
 class Reached(Value):
-    """How far a training has come: the stages that it has begun, as fidelities of the ladder, and its epochs.
+    """How far a training has come: the stages that it has begun, as fidelities of the ladder, its epochs, and the steps
+    that it has made `within` the next.
 
     What a measurement says of its making goes on as well: whoever wrote this was on the way to the fidelity `towards`,
     had taken the training up at epoch `continued_from`, and had spent `seconds` on it since.
@@ -51,7 +52,8 @@ class Reached(Value):
 
     training: TrainingId
     stages: tuple[Fidelity, ...] = Field(min_length=1)
-    epochs: tuple[Epoch, ...] = Field(min_length=1)
+    epochs: tuple[Epoch, ...]
+    within: int = Field(default=0, ge=0)
     towards: Fidelity
     continued_from: int = Field(ge=0)
     seconds: float = Field(ge=0)

@@ -39,25 +39,26 @@ class GraphedStep:
         """Take over from `step`."""
         self._step, self._tell = step, tell
         self._taken = 0
-        self._inputs = self._labels = torch.empty(0)
+        self._batch: tuple[Tensor, ...] = ()
         self._replay: Callable[[], None] | None = None
 
-    def __call__(self, inputs: Tensor, labels: Tensor) -> None:
+    def __call__(self, inputs: Tensor, labels: Tensor, teacher: Tensor | None = None) -> None:
         """Make the next step."""
+        batch = (inputs, labels) if teacher is None else (inputs, labels, teacher)
         if self._taken == WARM_UP:
-            self._capture(inputs, labels)
+            self._capture(batch)
         self._taken += 1
         if self._replay is None:
-            self._step(inputs, labels)
+            self._step(*batch)
             return
-        self._inputs.copy_(inputs)
-        self._labels.copy_(labels)
+        for own, given in zip(self._batch, batch, strict=True):
+            own.copy_(given)
         self._replay()
 
-    def _capture(self, inputs: Tensor, labels: Tensor) -> None:
-        self._inputs, self._labels = inputs.clone(), labels.clone()
+    def _capture(self, batch: tuple[Tensor, ...]) -> None:
+        self._batch = tuple(each.clone() for each in batch)
         try:
-            self._replay = capture(self._step, self._inputs, self._labels)
+            self._replay = capture(self._step, *self._batch)
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
@@ -77,8 +78,8 @@ class Replay:
         self._graph.replay()
 
 
-def capture(step: Step, inputs: Tensor, labels: Tensor) -> Callable[[], None]:
-    """Return what makes a step on whatever `inputs` and `labels` then hold; the capture itself runs nothing.
+def capture(step: Step, *batch: Tensor) -> Callable[[], None]:
+    """Return what makes a step on whatever the `batch` then holds, as a step takes it; the capture itself runs nothing.
 
     Errors of this thread alone end a capture: others may allocate and wait meanwhile.
     """
@@ -90,7 +91,7 @@ def capture(step: Step, inputs: Tensor, labels: Tensor) -> Callable[[], None]:
         before = done.pop() if done else None  # alive until this one has taken over its memory
         graph.capture_begin(pool=before.pool() if before is not None else None, capture_error_mode="thread_local")
         try:
-            step(inputs, labels)
+            step(*batch)
         finally:
             graph.capture_end()
     replay = Replay(graph)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from nas.interference.suppression import SuppressionReport
 from nas.records import Epoch, Fidelity, Plan, Recipe
 from nas.training.feed import Feed
 from nas.training.graph import GraphedStep, own_stream
+from nas.training.ranks import ALONE, Ranks
 from nas.training.step import ForeignStateError, State, Step, Stepper, forward
 from nas.value import derive_seed
 
@@ -32,19 +33,32 @@ STEPS_BETWEEN_CHECKS = 50
 TIME_CONSTANTS = 4
 """The moving average of the training loss forgets over this part of the steps: a quarter."""
 
-_RANDOM, _SECONDS = "random.", "seconds"
+_RANDOM, _SECONDS, _BEGUN = "random.", "seconds", "epoch"
 
 Ending = Literal["diverged", "time"]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands: `epoch` of `epochs` done, images per second so far."""
+    """Where a training stands: `epoch` of `epochs` done, images per second so far, and the share of time that the
+    steps had to wait for images."""
 
     epoch: int
     epochs: int
     last: Epoch
     images_per_second: float
+    waited: float = 0.0
+
+
+class Answers(Protocol):
+    """What a teacher says: logits (B, classes) of normalised images (B, C, H, W), as the network is given them.
+
+    `indices`, int64 (B,), are where the images stand in train; with them and the `epoch`, counted from 0 in the stage,
+    answers to fixed views can be looked up.
+    """
+
+    def __call__(self, inputs: Tensor, indices: Tensor, epoch: int) -> Tensor:
+        """Return the logits."""
 
 
 @dataclass(frozen=True)
@@ -53,24 +67,35 @@ class Stage:
 
     It goes on from the `state` that `epochs_before` have come to. Learning rate, averaged weights and suppression start
     anew in each stage, and what a stage draws is its own. With epochs `done`, the state is that behind the last of
-    them, and the stage goes on in its midst as if it had not stopped. `keep` hears of every epoch, and of how to have
-    the state behind it. From the epoch `halved_from` on, counted from the first stage, batches are run in halves.
+    them, or behind `steps_within` more steps, and the stage goes on in its midst as if it had not stopped. `keep` hears
+    of every epoch, and of how to have the state behind it. From the epoch `halved_from` on, counted from the first
+    stage, batches are run in halves.
+
+    `keep_step` hears of what may be kept within an epoch: how many of its steps are done, and how to have the state.
+    `on_evaluated` hears of the network whose accuracy counts, behind every epoch that was evaluated. `ranks` are the
+    processes that train together; all of them must be called alike.
     """
 
     epochs_before: int = 0
     state: State | None = field(default=None, repr=False)
     done: tuple[Epoch, ...] = ()
+    steps_within: int = 0
     halved_from: int | None = None
     time_limit_s: float = math.inf
     tell: Callable[[str], None] = lambda _: None
     keep: Callable[[tuple[Epoch, ...], Callable[[], State]], None] = lambda *_: None
+    keep_step: Callable[[int, Callable[[], State]], None] | None = None
+    on_evaluated: Callable[[nn.Module, Epoch], None] = lambda *_: None
+    teacher: Answers | None = None
+    ranks: Ranks = ALONE
 
 
 @dataclass(frozen=True)
 class Training:
     """What a training gave: the network with its final (or averaged) weights, and its epochs, those `done` before too.
 
-    `ended` says why there is no more, None for a training that came to its end. `train_loss_ema` is then the moving
+    `ended` says why there is no more, None for a training that came to its end; `diverged_at` is the step, from 1 on,
+    whose loss was not finite. `train_loss_ema` is then the moving
     average of its steps' losses, and `state` what it can be resumed from, or a next stage begun. `suppression` is None
     where the recipe asks for none, the network has no map to act on, or it ended before.
     """
@@ -83,6 +108,7 @@ class Training:
     train_loss_ema: float | None = None
     state: State = field(default_factory=dict, repr=False)
     suppression: SuppressionReport | None = None
+    diverged_at: int | None = None
 
     @property
     def diverged(self) -> bool:
@@ -118,9 +144,11 @@ def train(
             for i in range(len(epochs) + 1, fidelity.epochs + 1):
                 is_due = i == fidelity.epochs or (evaluate_every is not None and i % evaluate_every == 0)
                 epochs.append(run.epoch(with_validation=is_due))
+                if is_due:
+                    stage.on_evaluated(run.step.evaluated, epochs[-1])
                 stage.keep(tuple(epochs), run.state)
                 done, whole = (stage.epochs_before + epochs for epochs in (i, fidelity.epochs))
-                on_epoch(Progress(done, whole, epochs[-1], run.images_per_second))
+                on_epoch(Progress(done, whole, epochs[-1], run.images_per_second, run.waited))
         except _EndedError as end:
             return run.result(epochs, started, end.why)
     return run.result(epochs, started, None)
@@ -206,15 +234,22 @@ class _Run:
         self.plan, self.stage = plan, stage
         self.deadline = time.perf_counter() + stage.time_limit_s - sum(epoch.seconds for epoch in stage.done)
         own_seed = derive_seed(seed, "stage", stage.epochs_before) if stage.epochs_before else seed
-        self.feed = Feed(data, recipe, fidelity, plan, seed=own_seed, mirror_seed=seed, tell=stage.tell)
+        self.recipe, self.ranks = recipe, stage.ranks
+        self.feed = Feed(
+            data, recipe, fidelity, plan, seed=own_seed, mirror_seed=seed, tell=stage.tell, ranks=stage.ranks
+        )
         self.epochs = stage.epochs_before + len(stage.done)
         steps = fidelity.epochs * self.feed.batches
-        self.step = Step(network, recipe, plan, steps=steps, seed=own_seed, parts=self.parts)
-        self.is_graphed = (
-            plan.cuda_graphs and plan.device != "cpu" and recipe.suppression is None
-        )  # it hooks some steps
-        self.steps, self.training_seconds = 0, 0.0
-        if stage.state is not None and not stage.done:
+        images = self.feed.batch_size if self.ranks.world > 1 else None
+        self.step = Step(
+            network, recipe, plan, steps=steps, seed=own_seed, parts=self.parts, ranks=self.ranks, images=images
+        )
+        hooked = recipe.suppression is not None  # in some steps
+        self.is_graphed = plan.cuda_graphs and plan.device != "cpu" and not hooked and self.ranks.world == 1
+        self.steps = self.summed = 0
+        self.training_seconds = self.seconds_before = self.fed_seconds = 0.0
+        self.side = self.feed.side(len(stage.done))
+        if stage.state is not None and not (stage.done or stage.steps_within):
             self.step.begin(stage.state)
         elif stage.state is not None:
             self._resume(stage.state)
@@ -226,9 +261,16 @@ class _Run:
         return self.steps * self.feed.batch_size / self.training_seconds if self.training_seconds else 0.0
 
     @property
+    def waited(self) -> float:
+        """The share of training time that the steps had to wait for images."""
+        own = self.training_seconds - self.seconds_before
+        return self.fed_seconds / own if own else 0.0
+
+    @property
     def parts(self) -> int:
         """In how many parts the batches of the next epoch are run."""
-        return 1 if self.stage.halved_from is None or self.epochs < self.stage.halved_from else 2
+        halved = self.stage.halved_from is not None and self.epochs >= self.stage.halved_from
+        return self.recipe.accumulation * (2 if halved else 1)
 
     def state(self) -> State:
         """Return copies of all that the epochs to come depend on: that of the steps, and of what is drawn from."""
@@ -238,26 +280,59 @@ class _Run:
 
     def epoch(self, *, with_validation: bool) -> Epoch:
         """Train for one epoch and evaluate if asked; _EndedError when training is not to go on."""
-        started, first = time.perf_counter(), self.steps
-        if self.step.parts != self.parts:
-            self.step.parts, self.make_step = self.parts, self._stepper()
-        for batch in self.feed.epoch(self.epochs):
+        started, in_stage = time.perf_counter(), self.epochs - self.stage.epochs_before
+        first = in_stage * self.feed.batches
+        if (self.step.parts, self.side) != (self.parts, self.feed.side(in_stage)):
+            self.step.parts, self.side = self.parts, self.feed.side(in_stage)
+            self.make_step = self._stepper()
+        for batch in self._batches(in_stage):
             self.make_step(*batch)
             self.steps += 1
             if (self.steps - first) % STEPS_BETWEEN_CHECKS == 0:
                 self._train_loss(first)
             if time.perf_counter() > self.deadline:
                 raise _EndedError("time")
+            self._keep_step(first, started)
         train_loss = self._train_loss(first)
         self.epochs += 1
         self.training_seconds += time.perf_counter() - started
         if not with_validation:
             return Epoch(train_loss=train_loss, seconds=time.perf_counter() - started)
+        self.ranks.equalise(self.step.evaluated)
         val_loss, val_accuracy = evaluate(self.step.evaluated, self.feed.validation, self.feed.normaliser, self.plan)
         if not math.isfinite(val_loss):
             raise _EndedError("diverged")
         seconds = time.perf_counter() - started
         return Epoch(train_loss=train_loss, seconds=seconds, val_loss=val_loss, val_accuracy=val_accuracy)
+
+    def _batches(self, in_stage: int) -> Iterator[tuple[Tensor, ...]]:
+        """Yield the batches of an epoch, each with what a teacher says of it, and add up the time that they take."""
+        fed = self.feed.epoch(self.epochs, in_stage=in_stage)
+        while True:  # the feed ends it
+            asked = time.perf_counter()
+            batch = next(fed, None)
+            self.fed_seconds += time.perf_counter() - asked
+            if batch is None:
+                return
+            inputs, labels, indices = batch
+            yield (inputs, labels, *([self.stage.teacher(inputs, indices, in_stage)] if self.stage.teacher else []))
+
+    def _keep_step(self, first: int, started: float) -> None:
+        """Offer the state within an epoch, where nothing is drawn for batches to come.
+
+        Of several processes one keeps it, when all have just added up their losses.
+        """
+        done = self.steps - first
+        between = self.feed.at_once if self.ranks.world == 1 else STEPS_BETWEEN_CHECKS
+        if self.stage.keep_step is None or done % between or done == self.feed.batches:
+            return
+
+        def state() -> State:
+            self._train_loss(first)  # nothing that has diverged is kept
+            taken = torch.tensor(self.training_seconds + time.perf_counter() - started, dtype=torch.float64)
+            return self.state() | {_SECONDS: taken, _RANDOM + _BEGUN: self.feed.begun.clone()}
+
+        self.stage.keep_step(done, state)
 
     def result(self, epochs: list[Epoch], started: float, ended: Ending | None) -> Training:
         """Return what the training gave."""
@@ -271,6 +346,7 @@ class _Run:
             train_loss_ema=moving_average(self.step.losses) if ended is None else None,
             state=self.state() if ended is None else {},
             suppression=None if suppressor is None else suppressor.report(),
+            diverged_at=self._diverged_at() if ended == "diverged" else None,
         )
 
     def _stepper(self) -> Stepper:
@@ -278,12 +354,15 @@ class _Run:
 
     def _resume(self, state: State) -> None:
         self.steps = self.step.resume(state)
-        if self.steps != len(self.stage.done) * self.feed.batches or _SECONDS not in state:
-            raise ForeignStateError(f"{self.steps} steps are not {len(self.stage.done)} epochs")
-        self.training_seconds = state[_SECONDS].item()
+        self.summed, within = self.steps, self.stage.steps_within
+        if self.steps != len(self.stage.done) * self.feed.batches + within or _SECONDS not in state:
+            raise ForeignStateError(f"{self.steps} steps are not {len(self.stage.done)} epochs and {within} steps")
+        self.training_seconds = self.seconds_before = state[_SECONDS].item()
         for name, generator in self._generators().items():
             if _RANDOM + name in state:  # what was trained in a thread lacks those of the process
                 generator.set_state(state[_RANDOM + name])
+        if within:
+            self.feed.go_on_within(state[_RANDOM + _BEGUN], within)
 
     def _generators(self) -> dict[str, torch.Generator]:
         """Return what draws, but for the steps' own: the feed's and, where they are this training's, the process's."""
@@ -296,7 +375,15 @@ class _Run:
 
     def _train_loss(self, first: int) -> float:
         """Return the mean loss of the steps since `first`; _EndedError when it is not finite."""
+        if self.summed < self.steps:  # each process has the shares of its images
+            self.ranks.sum(self.step.losses[self.summed : self.steps])
+            self.summed = self.steps
         mean = self.step.losses[first : self.steps].mean().item()
         if not math.isfinite(mean):
             raise _EndedError("diverged")
         return mean
+
+    def _diverged_at(self) -> int | None:
+        """Return the first step, from 1 on, whose loss is not finite; None where only the validation's was not."""
+        wrong = (~self.step.losses[: self.steps].isfinite()).nonzero()
+        return int(wrong[0]) + 1 if len(wrong) else None

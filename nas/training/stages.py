@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from torch import nn
+
 from nas.architecture import Architecture, Task
 from nas.data.images import Dataset
 from nas.errors import InputError
@@ -21,8 +23,9 @@ from nas.network.build import Network, build
 from nas.records import Epoch, Fidelity, Plan, Recipe
 from nas.training.checkpoint import Checkpoint, Checkpoints, Reached, TrainingId
 from nas.training.graph import free_memory
-from nas.training.loop import Progress, Stage, Training, train
+from nas.training.loop import Answers, Progress, Stage, Training, train
 from nas.training.memory import is_out_of_memory
+from nas.training.ranks import ALONE, Ranks
 from nas.training.step import ForeignStateError, State
 from nas.value import canonical_json, digest
 
@@ -48,7 +51,8 @@ class StagedTraining:
     """One training to the top of `rungs`; InputError when their epochs do not rise.
 
     `seconds_allowed` limits each stage, which it is given as a fidelity with the stage's own epochs. Batches are run in
-    halves from the epoch `halved_from` on, or, `in_halves`, from where the training is taken up.
+    halves from the epoch `halved_from` on, or, `in_halves`, from where the training is taken up. Within an epoch a
+    checkpoint is kept every `save_steps` and every `save_seconds`. The rest is as in `train` and `Stage`.
     """
 
     architecture: Architecture
@@ -61,6 +65,12 @@ class StagedTraining:
     tell: Callable[[str], None] = lambda _: None
     halved_from: int | None = None
     in_halves: bool = False
+    evaluate_every: int | None = None
+    save_steps: int | None = None
+    save_seconds: float = math.inf
+    on_evaluated: Callable[[nn.Module, Epoch], None] = lambda *_: None
+    teacher: Answers | None = None
+    ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
         """Check the rungs."""
@@ -78,6 +88,7 @@ class StagedTraining:
         so are those behind it; when memory runs out again the error is raised.
         """
         found = self._found(checkpoints)
+        self.ranks.wait()  # until all have read it, nobody writes
         try:
             return _Way(self, checkpoints, found, goes_on=goes_on).walk(on_epoch)
         except ForeignStateError as error:
@@ -112,7 +123,8 @@ class StagedTraining:
         if found is None or found.reached.stages != self.rungs[: len(found.reached.stages)]:
             return None
         begun = (0, *(rung.epochs for rung in found.reached.stages))
-        return found if begun[-2] < len(found.reached.epochs) <= begun[-1] else None
+        reached = len(found.reached.epochs) + (found.reached.within > 0)  # an epoch that is begun counts
+        return found if begun[-2] < reached <= begun[-1] else None
 
 
 class _Way:
@@ -126,7 +138,7 @@ class _Way:
         self._top = training.rungs[-1]
         reached = None if found is None else found.reached
         self._state = None if found is None else found.state
-        self._epochs = () if reached is None else reached.epochs
+        self._epochs, self._within = ((), 0) if reached is None else (reached.epochs, reached.within)
         is_same = reached is not None and reached.towards == self._top
         self._continued_from = reached.continued_from if reached is not None and is_same else len(self._epochs)
         self._before = reached.seconds if reached is not None and is_same else 0.0
@@ -144,7 +156,7 @@ class _Way:
             if end <= len(self._epochs) and end < self._top.epochs:
                 continue
             network, training = self._train(stage, at, on_epoch)
-            self._epochs, self._state = self._epochs[:at] + training.epochs, training.state
+            self._epochs, self._state, self._within = self._epochs[:at] + training.epochs, training.state, 0
             if training.ended is not None:
                 break
         return Staged(network, training, self._epochs, self._continued_from, self._seconds, self._halved_from)
@@ -165,17 +177,16 @@ class _Way:
 
         def attempt() -> tuple[Network, Training]:
             network = of.build(stage)
-            place = Stage(
-                epochs_before=at,
-                state=self._state,
-                done=done,
-                halved_from=self._halved_from,
-                time_limit_s=of.seconds_allowed(stage),
-                tell=of.tell,
-                keep=lambda epochs, state: self._keep(self._epochs[:at] + epochs, state, at + stage.epochs),
-            )
             return network, train(
-                network, of.data, of.recipe, stage, of.plan, seed=of.seed, on_epoch=report, stage=place
+                network,
+                of.data,
+                of.recipe,
+                stage,
+                of.plan,
+                seed=of.seed,
+                evaluate_every=of.evaluate_every,
+                on_epoch=report,
+                stage=self._place(stage, at),
             )
 
         try:
@@ -187,6 +198,37 @@ class _Way:
         self._halve(at + len(done))
         return attempt()
 
+    def _place(self, stage: Fidelity, at: int) -> Stage:
+        """Return where a stage stands, `at` epochs behind the first weights."""
+        of, done, asks = self._of, self._epochs[at:], self._of.save_steps or self._of.save_seconds < math.inf
+
+        def keep(epochs: tuple[Epoch, ...], state: Callable[[], State]) -> None:
+            self._done = self._epochs[:at] + epochs
+            self._keep(self._done, state, at + stage.epochs)
+
+        self._done = self._epochs
+        return Stage(
+            epochs_before=at,
+            state=self._state,
+            done=done,
+            steps_within=self._within,
+            halved_from=self._halved_from,
+            time_limit_s=of.seconds_allowed(stage),
+            tell=of.tell,
+            keep=keep,
+            keep_step=self._keep_step if asks and self._checkpoints.are_kept else None,
+            on_evaluated=of.on_evaluated,
+            teacher=of.teacher,
+            ranks=of.ranks,
+        )
+
+    def _keep_step(self, within: int, state: Callable[[], State]) -> None:
+        """Save what some steps of an epoch have come to, where enough was done since the last time."""
+        of = self._of
+        is_due = of.save_steps is not None and within % of.save_steps == 0
+        if is_due or time.perf_counter() - self._saved >= of.save_seconds:
+            self._save(self._done, state(), within)
+
     def _keep(self, epochs: tuple[Epoch, ...], state: Callable[[], State], end: int) -> None:
         """Save what an epoch has come to, the last one of a stage in any case, others unless little would be lost."""
         is_last, is_top = len(epochs) == end, end == self._top.epochs
@@ -195,20 +237,23 @@ class _Way:
         if is_due and self._checkpoints.are_kept:
             self._save(epochs, state())
 
-    def _save(self, epochs: tuple[Epoch, ...], state: State) -> None:
-        """Save a checkpoint."""
-        begun = sum(rung.epochs < len(epochs) for rung in self._of.rungs) + 1
+    def _save(self, epochs: tuple[Epoch, ...], state: State, within: int = 0) -> None:
+        """Save a checkpoint; of several processes the first does."""
+        self._saved = time.perf_counter()
+        if not self._of.ranks.is_first:
+            return
+        begun = sum(rung.epochs < len(epochs) + (within > 0) for rung in self._of.rungs) + 1
         reached = Reached(
             training=self._of.identity,
             stages=self._of.rungs[:begun],
             epochs=epochs,
+            within=within,
             towards=self._top,
             continued_from=self._continued_from,
             seconds=self._seconds,
             halved_from=self._halved_from,
         )
         self._checkpoints.save(Checkpoint(reached, state))
-        self._saved = time.perf_counter()
 
 
 def task_of(data: Dataset, fidelity: Fidelity) -> Task:

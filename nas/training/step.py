@@ -11,12 +11,17 @@ from contextlib import contextmanager, nullcontext
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from nas.errors import InputError
 from nas.interference.suppression import Suppressor
+from nas.network.blur import set_blur_pool
 from nas.network.build import set_drop_path
 from nas.records import Plan, Recipe
+from nas.training.losses import Criterion, LastMap
+from nas.training.optimizers import clip_gradients, learning_rate_factor, make_optimizer
+from nas.training.ranks import ALONE, Ranks, synchronise_norms
 from nas.value import derive_seed
 
 State = dict[str, Tensor]
@@ -31,9 +36,12 @@ _NETWORK, _OPTIMIZER, _AVERAGE, _SUPPRESSION, _STEPS = "network.", "optimizer.",
 
 
 class Stepper(Protocol):
-    """Makes one optimizer step a call, on normalised images (B, C, H, W) and their labels (B,)."""
+    """Makes one optimizer step a call, on normalised images (B, C, H, W) and their labels, (B,) or (B, classes).
 
-    def __call__(self, inputs: Tensor, labels: Tensor) -> None:
+    `teacher` are the logits (B, classes) that a teacher gives for the images.
+    """
+
+    def __call__(self, inputs: Tensor, labels: Tensor, teacher: Tensor | None = None) -> None:
         """Make the next step."""
 
 
@@ -41,7 +49,8 @@ class Step:
     """The steps of one training, made one by one.
 
     `losses` (steps,) holds the loss of every step made. A batch is run in `parts` whose gradients add up: steps and
-    effective batch stay what they were, but a batch-norm sees the images of its part alone.
+    effective batch stay what they were, but a batch-norm sees the images of its part alone. Of several processes each
+    runs its share of a batch of `images`.
     """
 
     def __init__(
@@ -53,13 +62,24 @@ class Step:
         steps: int,
         seed: int,
         parts: int = 1,
+        ranks: Ranks = ALONE,
+        images: int | None = None,
     ) -> None:
         """Put the network where the plan says."""
+        if ranks.world > 1 and recipe.suppression is not None:
+            raise InputError("suppression: is not for several processes; train with one, or without it")
         self._recipe, self._plan, self.parts = recipe, plan, parts
+        self._ranks, self._images, self._seed = ranks, images, seed
+        if recipe.blur_pool:
+            set_blur_pool(network)
         self.network = place(network, plan).train()
+        if ranks.world > 1 and recipe.synchronised_norm:
+            synchronise_norms(self.network)
         self.average = Average(network, recipe.ema_decay) if recipe.ema_decay else None
-        self.generator = torch.Generator(plan.device).manual_seed(derive_seed(seed, "layers"))
+        self._criterion = Criterion(recipe, LastMap(network) if recipe.bias_loss is not None else None)
+        self.generator = torch.Generator(plan.device).manual_seed(self._layers_seed(0))
         set_drop_path(network, recipe.drop_path, self.generator)
+        self._parallel = ranks.parallel(self.network)
         self.suppressor = (
             Suppressor(network, recipe.suppression, steps=steps, seed=derive_seed(seed, "suppression"))
             if recipe.suppression is not None
@@ -67,7 +87,9 @@ class Step:
         )
         self._optimizer = make_optimizer(self.network, recipe)
         peak = self._optimizer.param_groups[0]["lr"]
-        rates = [peak * learning_rate_factor(step, steps, recipe.warmup_fraction) for step in range(steps)]
+        rates = [
+            peak * learning_rate_factor(step, steps, recipe.warmup_fraction, recipe.schedule) for step in range(steps)
+        ]
         self.rates = torch.tensor(rates, device=plan.device)
         self.losses = torch.zeros(steps, device=plan.device)
         self._at = torch.zeros(1, dtype=torch.int64, device=plan.device)
@@ -75,16 +97,17 @@ class Step:
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate
 
-    def __call__(self, inputs: Tensor, labels: Tensor) -> None:
+    def __call__(self, inputs: Tensor, labels: Tensor, teacher: Tensor | None = None) -> None:
         """Make the next step."""
         torch.index_select(self.rates, 0, self._at, out=self._rate)
         with nullcontext() if self.suppressor is None else self.suppressor.watching():
-            parts = zip(inputs.chunk(self.parts), labels.chunk(self.parts), strict=True)
-            losses = [self._backward(*part, images=len(inputs)) for part in parts]
+            losses = self._backward_parts(inputs, labels, teacher)
         if self.suppressor is not None:
             self.suppressor.step()
+        if self._recipe.gradient_clip:
+            clip_gradients(self.network, self._recipe.gradient_clip)
         self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
+        self._optimizer.zero_grad()
         if self.average is not None:
             self.average.update(self.network)
         self.losses.index_copy_(0, self._at, torch.stack(losses).sum(0, keepdim=True))
@@ -99,7 +122,7 @@ class Step:
         """Return copies of all that the steps to come depend on, and of the losses so far."""
         found = {_NETWORK + name: tensor for name, tensor in self.network.state_dict().items()}
         for name, parameter in self.network.named_parameters():
-            remembered = self._optimizer.state[parameter]
+            remembered = self._optimizer.remembered(parameter)
             found |= {f"{_OPTIMIZER}{name}:{key}": value for key, value in remembered.items() if value is not None}
         if self.average is not None:
             found |= {_AVERAGE + name: tensor for name, tensor in self.average.network.state_dict().items()}
@@ -120,7 +143,7 @@ class Step:
             for name, value in below(state, _OPTIMIZER).items():
                 of, _, key = name.rpartition(":")
                 like = parameters[of] if value.ndim else self._rate.squeeze()
-                self._optimizer.state[parameters[of]][key] = torch.empty_like(like).detach().copy_(value)
+                self._optimizer.remembered(parameters[of])[key] = torch.empty_like(like).detach().copy_(value)
 
     def resume(self, state: State) -> int:
         """Go on from a `state` of the same training, before the first step here; return how many steps it has made."""
@@ -134,15 +157,35 @@ class Step:
                 raise ValueError(f"of {len(state[_STEPS + 'losses'])} steps, not {len(self.losses)}")
             self.losses.copy_(state[_STEPS + "losses"])
             self._at.copy_(state[_STEPS + "at"])
-            self.generator.set_state(state[_STEPS + "generator"])
-            return int(state[_STEPS + "at"])
+            steps = int(state[_STEPS + "at"])
+            if self._ranks.is_first:
+                self.generator.set_state(state[_STEPS + "generator"])
+            else:  # the state is the first process's
+                self.generator.manual_seed(self._layers_seed(steps))
+            return steps
 
-    def _backward(self, inputs: Tensor, labels: Tensor, *, images: int) -> Tensor:
+    def _layers_seed(self, steps: int) -> int:
+        """Return the seed of what the layers draw from `steps` on, in each process its own."""
+        rank = self._ranks.rank
+        return derive_seed(self._seed, "layers", rank, steps) if rank else derive_seed(self._seed, "layers")
+
+    def _backward_parts(self, inputs: Tensor, labels: Tensor, teacher: Tensor | None) -> list[Tensor]:
+        """Add the gradients of all parts of a batch; return the share of each in the mean loss."""
+        images, losses = self._images or len(inputs), []
+        answers = [None] * self.parts if teacher is None else teacher.chunk(self.parts)
+        parts = list(zip(inputs.chunk(self.parts), labels.chunk(self.parts), answers, strict=True))
+        for i, part in enumerate(parts, start=1):
+            several = self._parallel if isinstance(self._parallel, DistributedDataParallel) else None
+            # what adds up is exchanged once
+            with several.no_sync() if several is not None and i < len(parts) else nullcontext():
+                losses.append(self._backward(*part, images=images))
+        return losses
+
+    def _backward(self, inputs: Tensor, labels: Tensor, teacher: Tensor | None, *, images: int) -> Tensor:
         """Add the gradients of these of the batch's `images`; return their share of the mean loss."""
-        logits = forward(self.network, inputs, self._plan).float()
-        smoothing = self._recipe.label_smoothing
-        loss = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="sum") / images
-        loss.backward()
+        logits = forward(self._parallel, inputs, self._plan).float()
+        loss = self._criterion(logits, labels, teacher) / images
+        (loss * self._ranks.world if self._ranks.world > 1 else loss).backward()  # over processes, the mean is taken
         return loss.detach()
 
 
@@ -203,31 +246,6 @@ def place(network: nn.Module, plan: Plan) -> nn.Module:
     """Return the network on the device and in the memory layout of the plan."""
     layout = torch.channels_last if plan.channels_last else torch.contiguous_format
     return network.to(device=plan.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
-
-
-def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return the optimizer; weight decay acts on matrices and kernels, not on norms and biases.
-
-    The learning rate is the recipe's at batch 128, scaled linearly for SGD (Goyal et al. 2017, section 2.1) and by the
-    square root for AdamW (Malladi et al. 2022).
-    """
-    weights = [p for p in network.parameters() if p.ndim >= 2]
-    others = [p for p in network.parameters() if p.ndim < 2]
-    groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    scale = recipe.batch_size / 128
-    if recipe.optimizer == "sgd":
-        rate = recipe.learning_rate * scale
-        return torch.optim.SGD(groups, lr=rate, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
-    on_gpu = any(p.is_cuda for p in weights)
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate * scale**0.5, fused=True, capturable=on_gpu)
-
-
-def learning_rate_factor(step: int, steps: int, warmup_fraction: float) -> float:
-    """Return the share of the peak rate at `step` of `steps`: a linear rise, then a straight line to zero."""
-    warmup = max(1, round(steps * warmup_fraction))
-    if step < warmup:
-        return (step + 1) / warmup
-    return max(0.0, (steps - step) / max(1, steps - warmup))
 
 
 def _tensors(network: nn.Module) -> list[Tensor]:

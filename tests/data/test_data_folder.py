@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from nas.data import raw
+from nas.data import canvas
 from nas.data.decode import decode
 from nas.data.images import Dataset
 from nas.data.load import load_dataset, load_test
@@ -204,7 +204,7 @@ def test_search_does_not_open_the_test_split(make_folder: MakeFolder, monkeypatc
     shutil.copytree(root / "train", root / "test")
     (root / "test" / "cat" / "0.png").write_bytes(b"broken")
     opened: list[bytes] = []
-    monkeypatch.setattr(raw, "decode", lambda content, side: opened.append(content) or decode(content, side))
+    monkeypatch.setattr(canvas, "decode", lambda content, side: opened.append(content) or decode(content, side))
     dataset = load(root)
     assert len(opened) == len(dataset.train) + len(dataset.validation) == 10
     with pytest.raises(DataError, match=r"test/cat/0.png: not a readable image"):
@@ -214,7 +214,7 @@ def test_search_does_not_open_the_test_split(make_folder: MakeFolder, monkeypatc
 def test_test_classes_must_be_those_of_train(make_folder: MakeFolder) -> None:
     root = make_folder("pets/train", classes=("ant", "bee", "cat")).parent
     make_folder("pets/test", classes=("bee", "cat"))
-    with pytest.raises(DataError, match="class folders differ from those of train: 'ant' is in one of the two only"):
+    with pytest.raises(DataError, match="class folders differ from those of train: 'ant' is missing here"):
         load_test(DataSpec.parse(f"folder:{root}"))
 
 

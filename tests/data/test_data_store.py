@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nas.data import load, prepare, raw, store
+from nas.data import canvas, load, prepare, raw, store
 from nas.data.images import Dataset, resize
 from nas.data.load import load_dataset
 from nas.data.spec import DataSpec
@@ -85,7 +85,7 @@ def test_second_load_opens_no_source(
     make_folder("folder")
     spec = DataSpec.parse("digits" if kind == "digits" else f"{kind}:{tmp_path / kind}")
     first = load_dataset(spec, seed=0)
-    for module, name in ((load, "read_digits"), (load, "read_idx"), (raw, "decode"), (raw, "hold_out")):
+    for module, name in ((load, "read_digits"), (load, "read_idx"), (canvas, "decode"), (raw, "hold_out")):
         monkeypatch.setattr(module, name, fail)
     assert same(first, load_dataset(spec, seed=0))
 
@@ -96,7 +96,7 @@ def test_another_split_of_a_folder_decodes_nothing(make_folder: MakeFolder, monk
     with pytest.raises(DataError):
         of(root)
     with monkeypatch.context() as patch:
-        patch.setattr(raw, "decode", fail)
+        patch.setattr(canvas, "decode", fail)
         zero, one = (of(root, seed=seed, skip_broken=True) for seed in (0, 1))
     shutil.rmtree(os.environ["NAS_CACHE"])
     assert same(of(root, seed=1, skip_broken=True), one)
@@ -189,9 +189,9 @@ def test_threads_get_one_copy_of_another_side(make_folder: MakeFolder) -> None:
 def test_builders_wait_for_each_other_and_one_builds(make_folder: MakeFolder, tmp_path: Path, cache: Path) -> None:
     root, log = make_folder(per_class=30), tmp_path / "decoded"
     counting = f"""
-from nas.data import raw
-decode = raw.decode
-raw.decode = lambda *given: (open({str(log)!r}, "a").write("x"), decode(*given))[1]
+from nas.data import canvas
+decode = canvas.decode
+canvas.decode = lambda *given: (open({str(log)!r}, "a").write("x"), decode(*given))[1]
 """
     command = [sys.executable, "-c", counting + LOAD, f"folder:{root}"]
     for process in [subprocess.Popen(command) for _ in range(2)]:

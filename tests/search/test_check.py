@@ -16,8 +16,9 @@ from sqlalchemy.engine import make_url
 
 from nas.errors import StudyError
 from nas.search import check_server
-from nas.search.check import Report, check, first_line
+from nas.search.check import Report, check
 from nas.search.check_file import file_system
+from nas.search.faults import first_line
 from nas.search.storage import sqlite_url
 from nas.search.study import Study
 from tests.core.examples import config, measurement

@@ -23,7 +23,8 @@ from nas.network.modules import Branches
 from nas.records import Epoch, Fidelity, Plan, Recipe
 from nas.training import feed, loop
 from nas.training.loop import Progress, Training, evaluate, moving_average, train
-from nas.training.step import Step, learning_rate_factor, make_optimizer
+from nas.training.optimizers import learning_rate_factor, make_optimizer
+from nas.training.step import Step
 from tests.training.conftest import DIGITS, Build
 
 ONE, THREE = (Fidelity(epochs=epochs, resolution=8) for epochs in (1, 3))

@@ -45,7 +45,7 @@ def add_callbacks(app: Dash, sessions: Sessions) -> None:
         except NasError as error:
             return no_update, f"{error}. Trying again every 5 seconds; what is shown is what was read last.", no_update
         now = {"study": name, "version": snapshot.version, "page": search or ""}
-        return (now, "", study_facts(snapshot)) if now != before else (no_update, "", no_update)
+        return (now, "", study_facts(snapshot.view)) if now != before else (no_update, "", no_update)
 
     @app.callback(Output("search-view", "children"), Input("stamp", "data"), State("url", "search"))
     def search_view(_: object, search: str | None) -> Any:

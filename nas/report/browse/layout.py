@@ -10,12 +10,12 @@ from dash import dcc, html
 from dash.development.base_component import Component
 
 from nas.report.browse.elements import facts, table
-from nas.report.browse.sessions import Snapshot
 from nas.report.front_page import cap_words, objective_words, problem_caps
 from nas.report.quantities import quantity
 from nas.report.search_figures import status_words
 from nas.report.theme import DARK, LIGHT
 from nas.search.glance import Glance
+from nas.view import StudyView
 
 POLL_SECONDS = 5
 VIEWS = {"front": "Front", "search": "Search"}
@@ -115,9 +115,9 @@ def study_head(name: str, view: str) -> Component:
     return html.Div([html.H1(name), html.Nav([html.A("All studies", href="/"), *links])], className="head")
 
 
-def study_facts(snapshot: Snapshot) -> Component:
+def study_facts(view: StudyView) -> Component:
     """Return what a study is, in a row."""
-    view, config = snapshot.view, snapshot.view.config
+    config = view.config
     caps = problem_caps(view) if view.is_of_problem else cap_words(view.budget)
     return html.Div(
         [

@@ -39,6 +39,10 @@ from nas.view import StudyView
 __all__ = ["Where", "candidate_panel", "comparable", "search_panel"]
 
 
+MOST_TRUSTED = 300
+"""Networks that the trust meter is shown of; of more, that many at even distances: its intervals take their time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Where:
     """How commands name a study: its name, what they need to find it, and which commands there are."""
@@ -208,8 +212,13 @@ def _matter(view: StudyView) -> list[Component]:
 
 
 def _trust(view: StudyView) -> list[Component]:
-    if view.is_of_problem or len(final_accuracies(view.config, view.records)) < FEWEST:
+    final = final_accuracies(view.config, view.records)
+    if view.is_of_problem or len(final) < FEWEST:
         return []
-    found = trust(view.config, view.records, methods=("kendall",))
-    note = f"{truth_words(found)}. The mix: {weight_words(found)}. Right of zero ranks rightly."
+    numbers = sorted(final)
+    kept = set(numbers[:: max(1, -(-len(numbers) // MOST_TRUSTED))])
+    records = [record for record in view.records if record.number in kept] if len(kept) < len(final) else view.records
+    found = trust(view.config, records, methods=("kendall",))
+    sample = f" A sample of {len(kept)} of {len(final):,} networks." if len(kept) < len(final) else ""
+    note = f"{truth_words(found)}. The mix: {weight_words(found)}. Right of zero ranks rightly.{sample}"
     return [section("Trust meter", figure(trust_figure(found), "rank correlation of each score"), note=note)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from nas.report.browse.callbacks import add_callbacks, record_of
 from nas.report.browse.layout import shell
 from nas.report.browse.panels import comparable
 from nas.report.browse.sessions import Sessions
-from nas.report.theme import DARK, FONT, LIGHT
+from nas.report.browse.style import COLOURS
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 COOKIE = "nas-token"
@@ -42,8 +43,6 @@ INDEX = """<!doctype html>
 <footer>{%config%}{%scripts%}{%renderer%}</footer>
 </body>
 </html>"""
-COLOURS = f""":root {{ color-scheme: light dark; --font: {FONT}; {LIGHT.css()} }}
-@media (prefers-color-scheme: dark) {{ :root {{ {DARK.css()} }} }}"""
 PLOTLY = "/plotly.min.js"
 
 
@@ -72,13 +71,15 @@ def make_app(sessions: Sessions, *, token: str | None = None) -> Dash:
 
 def serve(sessions: Sessions, host: str, port: int, token: str | None) -> BaseWSGIServer:
     """Return a server that is bound and ready; InputError where the address cannot be had."""
-    app = make_app(sessions, token=token)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return make_server(host, port, app.server, threaded=True, request_handler=_Quiet)
-    except (OSError, SystemExit) as error:
-        raise InputError(
-            f"--host {host} --port {port}: cannot be served: {getattr(error, 'strerror', '') or 'in use'}"
-        ) from None
+        bound = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise InputError(f"--host {host} --port {port}: cannot be served: {error.strerror or error}") from None
+    app = make_app(sessions, token=token)
+    with bound:  # the server listens on a copy of it
+        number = bound.getsockname()[1]
+        return make_server(host, number, app.server, threaded=True, request_handler=_Quiet, fd=bound.fileno())
 
 
 class _Quiet(WSGIRequestHandler):

@@ -19,7 +19,7 @@ const frontView = (root, hooks) => {
   const table = trialTable(tableRoot, { isFront: (row) => isFront.has(row), fits, choose: hooks.choose, mark });
 
   function load(given) {
-    const isNew = !data || data.study !== given.study;
+    const isNew = !data || data.study !== given.study || data.empty;
     data = given;
     columns = geometry.losses(data);
     const compared = data.trials.map((_, row) => row).filter((row) => data.compared[row]);
@@ -27,6 +27,13 @@ const frontView = (root, hooks) => {
     if (isNew) {
       state = { ...data.axes, z: "", xlog: isWide(data.axes.x), ylog: false, caps: { ...data.caps }, tool: "brush", all: false, views: 0 };
       marked.clear(); brushed = null;
+    }
+    const isEmpty = !data.columns[state.x] || !data.columns[state.y] || !data.columns[state.colour];
+    for (const part of [controls, sliders, plot, tools, tableRoot]) part.hidden = isEmpty;
+    if (isEmpty) {
+      facts.textContent = data.trials.length ? "nothing has been measured yet" : "no trial has been started yet";
+      data.empty = true; // until something was measured, there is nothing to choose axes from
+      return;
     }
     build();
     derive();
@@ -142,7 +149,7 @@ const frontView = (root, hooks) => {
   }
 
   function draw() {
-    if (!data || !window.Plotly) return;
+    if (!data || data.empty || !window.Plotly) return;
     const three = state.z !== "" && data.columns[state.z];
     const cap = state.caps[state.x];
     const traces = [points(found.rest, "not measured to the end", MARKS.other, "triangle-down", false), points(found.dominated, "dominated", MARKS.dominated, "circle", false),

@@ -78,7 +78,7 @@ const trialTable = (root, hooks) => {
     head.replaceChildren(make("th", { scope: "col" }, "compare"), header("trial", "trial"), header("status", "standing"),
       ...names.map((name) => header(name, data.quantities[name].title)), header("seeds", "seeds"));
     body.replaceChildren(...found.slice(state.page * PAGE, (state.page + 1) * PAGE).map((row) => line(row, names)));
-    count.textContent = `${found.length.toLocaleString("en-US")} of ${data.trials.length.toLocaleString("en-US")} trials`;
+    count.textContent = `${found.length.toLocaleString("en-US")} of ${data.trials.length.toLocaleString("en-US")} trial${data.trials.length === 1 ? "" : "s"}`;
     const go = (page, title, is) => make("button", { type: "button", disabled: is, onclick: () => { state.page = page; draw(); } }, title);
     pages.replaceChildren(...(last ? [go(state.page - 1, "Previous", state.page === 0), make("span", { class: "muted" }, `page ${state.page + 1} of ${last + 1}`), go(state.page + 1, "Next", state.page === last)] : []));
   }
