@@ -6,11 +6,15 @@ import secrets
 import sys
 import webbrowser
 from pathlib import Path
+from threading import Timer
 from urllib.parse import urlencode
 
 from nas.report.browse.server import LOOPBACK, serve
 from nas.report.browse.sessions import Sessions
 from nas.search.read_only import open_read_only
+
+WARM_SECONDS = 2
+"""After which the newest study is read, if none was named: the start page goes first."""
 
 
 def browse_command(
@@ -28,7 +32,7 @@ def browse_command(
     if storage is not None:
         open_read_only(storage)  # a mistake in it is said here, and not on a page
     if study is not None:
-        _ = sessions.session(study).snapshot().packed  # read before anybody waits for it
+        sessions.session(study).warm()
     token = None if host in LOOPBACK else secrets.token_urlsafe(24)
     server = serve(sessions, host, port, token)
     asked = {**({"study": study} if study else {}), **({"token": token} if token else {})}
@@ -38,6 +42,10 @@ def browse_command(
     print("read-only; Ctrl-C ends it", file=sys.stderr)
     if show:
         webbrowser.open(url)
+    if study is None:
+        later = Timer(WARM_SECONDS, sessions.warm)
+        later.daemon = True
+        later.start()
     with server:
         try:
             server.serve_forever()

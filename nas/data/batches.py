@@ -17,12 +17,11 @@ def epoch_order(images: Images, batch_size: int, generator: torch.Generator) -> 
     """
     size = min(batch_size, len(images))
     count = len(images) // size
-    order = torch.randperm(len(images), generator=generator, device=generator.device).to(images.pixels.device)
+    order = torch.randperm(len(images), generator=generator, device=generator.device).to(images.device)
     return order[: count * size].view(count, size)
 
 
 def evaluation_batches(images: Images, batch_size: int, device: torch.device | str) -> Iterator[Images]:
     """Yield every image once, in order, on `device`; the last batch may be smaller."""
-    for start in range(0, len(images), batch_size):
-        chunk = slice(start, start + batch_size)
-        yield Images(images.pixels[chunk], images.labels[chunk]).to(device)
+    for batch in images.in_order(batch_size):
+        yield batch.to(device)

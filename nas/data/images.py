@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Self
@@ -53,6 +53,28 @@ class Images:
         """Return a copy of the images at `indices`, int64 (M,) on the images' device, in that order."""
         # on a CPU index_select copies whole images, 20 times as fast as `pixels[indices]`
         return Images(self.pixels.index_select(0, indices), self.labels.index_select(0, indices))
+
+    @property
+    def device(self) -> torch.device:
+        """Where indices of the images belong."""
+        return self.pixels.device
+
+    def part(self, start: int, stop: int) -> Images:
+        """Return the images from `start` to before `stop`, a view."""
+        return Images(self.pixels[start:stop], self.labels[start:stop])
+
+    def at(self, side: int) -> Images:
+        """Return the images at another side: bilinear, antialiased, rounded to uint8."""
+        resized = self.pixels.new_empty(*self.pixels.shape[:2], side, side)
+        resize_into(resized, self.pixels)
+        return Images(resized, self.labels)
+
+    def in_order(self, size: int) -> Iterator[Images]:
+        """Yield all images in order, `size` at a time; the last part may be smaller."""
+        return (self.part(start, start + size) for start in range(0, len(self), size))
+
+    def expect(self, batches: Iterable[Tensor]) -> None:
+        """Hear which indices will be selected next, one batch after the other: of use where that takes long."""
 
     @property
     def size_bytes(self) -> int:
@@ -150,7 +172,7 @@ class Dataset:
         `reserve` bytes of what is free are left to training. What does not fit is said through `tell`, once.
         """
         device = torch.device(device)
-        if device == self.train.pixels.device or device.type == "cpu":
+        if device == self.train.device or device.type == "cpu":
             return self
         with _FORMS:
             if str(device) not in self._forms:
@@ -218,9 +240,7 @@ def resize(images: Images, resolution: int) -> Images:
     check_resolution(resolution)
     if images.resolution == resolution:
         return images
-    resized = images.pixels.new_empty(*images.pixels.shape[:2], resolution, resolution)
-    resize_into(resized, images.pixels)
-    return replace(images, pixels=resized)
+    return images.at(resolution)
 
 
 def resize_into(resized: Tensor, pixels: Tensor) -> None:

@@ -18,6 +18,7 @@ from nas.data.prepare import Origin, prepare, resized
 from nas.data.raw import Decoding, Division, Raw, of_arrays, of_folder
 from nas.data.spec import DataSpec
 from nas.data.store import Facts, Store
+from nas.data.stream import stream
 from nas.errors import DataError
 
 FOLDERS = {"folder", "imagenet"}
@@ -33,14 +34,18 @@ def load_dataset(
     resolution: int | None = None,
     download: bool = False,
     skip_broken: bool = False,
+    on_the_fly: bool = False,
 ) -> Dataset:
     """Read the train split and hold a validation split out of it; the test split is not opened.
 
     The validation split is stratified (scikit-learn's `train_test_split`) and depends on `seed` alone; how many images
     it takes, see `nas.data.split.hold_out`. `resolution` is the side in pixels; without it images keep theirs, but
     those of a folder get 64 if they are not square and alike. `download` fetches missing files of a published data set.
-    The images are prepared once and kept below the cache folder, see `nas.data.store`. Raises DataError in one line.
+    The images are prepared once and kept below the cache folder, see `nas.data.store`;
+    `on_the_fly` decodes those of a folder each time they are wanted instead. Raises DataError in one line.
     """
+    if on_the_fly:
+        return _streamed(spec, resolution, Division(validation_fraction, seed))
     store = _prepared(spec, "train", resolution, Division(validation_fraction, seed), download=download)
     facts = store.facts
     _check_broken(facts, split_files(spec, "train"), skip_broken=skip_broken)
@@ -59,6 +64,18 @@ def load_dataset(
         skipped=len(facts.broken),
     )
     return dataset.stored(facts.moments, at)
+
+
+def _streamed(spec: DataSpec, resolution: int | None, division: Division) -> Dataset:
+    if spec.kind not in FOLDERS:
+        raise DataError(f"{spec}: only images in folders are decoded on the fly: folder:PATH or imagenet:PATH")
+    if resolution is not None:
+        check_resolution(resolution)
+    with reading(spec):
+        (train,) = split_files(spec, "train")
+        listing = list_images(train, class_names(train))
+        side = resolution or common_side(train / file.path for file in listing.files)
+        return stream(spec, listing, side, division)
 
 
 def load_test(

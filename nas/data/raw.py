@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -133,7 +133,7 @@ def build(raw: Raw, division: Division | None, title: str) -> Build:
 
     def arrange(broken: Broken) -> tuple[Tensor, int, int]:
         try:
-            return _arrange(raw, division, broken)
+            return arrangement(raw.labels, raw.classes, division, broken)
         except DataError as error:
             raise DataError(f"{title}: {error}") from error
 
@@ -160,14 +160,16 @@ def build(raw: Raw, division: Division | None, title: str) -> Build:
     return fill
 
 
-def _arrange(raw: Raw, division: Division | None, broken: Broken) -> tuple[Tensor, int, int]:
+def arrangement(
+    labels: Tensor, classes: Sequence[str], division: Division | None, broken: Iterable[int] = ()
+) -> tuple[Tensor, int, int]:
     """Return places in the source in the order of the store, and how many of them are train and validation."""
-    is_sound = torch.ones(len(raw.labels), dtype=torch.bool)
+    is_sound = torch.ones(len(labels), dtype=torch.bool)
     is_sound[list(broken)] = False
     sound, rest = is_sound.nonzero().flatten(), (~is_sound).nonzero().flatten()
     if division is None:
         return torch.cat((sound, rest)), len(sound), 0
-    train, validation = hold_out(raw.labels[sound], raw.classes, division.fraction, seed=division.seed)
+    train, validation = hold_out(labels[sound], classes, division.fraction, seed=division.seed)
     return torch.cat((sound[train], sound[validation], rest)), len(train), len(validation)
 
 

@@ -65,7 +65,7 @@ def subset(images: Images, fraction: float) -> Images:
     if not 0 < fraction <= 1:
         raise DataError(f"train fraction must be above 0 and at most 1, got {fraction}")
     size = max(1, round(fraction * len(images)))
-    return Images(images.pixels[:size], images.labels[:size])
+    return images.part(0, size)
 
 
 def judging_count(validation: int, trained: int) -> int:

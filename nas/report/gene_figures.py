@@ -12,17 +12,20 @@ from statistics import fmean, stdev
 import numpy as np
 import plotly.graph_objects as go
 
-from nas.records import TrialRecord
+from nas.records import Fidelity, TrialRecord
 from nas.report.quantities import measured, quantity
 from nas.report.trust_figures import BIN_COLOURS, figure_layout
 from nas.space import Gene, GeneValue
 from nas.surrogate.encoding import Encoder
 from nas.surrogate.forest import LEAST_ROWS, fit_forest
+from nas.trust.measured import measured_at
 from nas.view import StudyView
 
 MOST_ROWS = 1_500
 """Records that the forest is fitted on; of more, that many at even distances."""
 MOST_GENES = 20
+FEWEST = 30
+"""Networks that a rung must have for its values to be looked at, where a lower one has more."""
 EFFECTS = 6
 """Genes whose values are shown one by one."""
 
@@ -116,10 +119,19 @@ def effects_figure(view: StudyView, metric: str, genes: Sequence[str]) -> go.Fig
 
 
 def _rows(view: StudyView, metric: str) -> list[tuple[TrialRecord, float]]:
-    records = view.compared
+    """Return records with a metric, all measured at one fidelity: the highest that enough of them have come to."""
+    counts = {rung: sum(_is_at(record, rung) for record in view.records) for rung in view.config.fidelities}
+    enough = [rung for rung, count in counts.items() if count >= FEWEST]
+    rung = enough[-1] if enough else view.config.fidelities[0]
+    records = [record for record in view.records if _is_at(record, rung)]
     step = max(1, -(-len(records) // MOST_ROWS))
-    pairs = ((record, measured(view.metrics(record), metric)) for record in records[::step])
+    found = ((record, measured_at(record, rung)) for record in records[::step])
+    pairs = ((record, measured(each.metrics, metric)) for record, each in found if each is not None)
     return [(record, value) for record, value in pairs if value is not None]
+
+
+def _is_at(record: TrialRecord, rung: Fidelity) -> bool:
+    return any(each.is_complete and each.fidelity == rung for each in record.measurements)
 
 
 def _genes(records: Sequence[TrialRecord]) -> list[Gene]:

@@ -269,8 +269,8 @@ def curves_figure(record: TrialRecord) -> go.Figure:
     most = max((len(each.epochs) for each in curves), default=1)
     layout = figure_layout(300, "epoch", quantity("val_accuracy").title)
     ticks = {"dtick": 1} if most <= 12 else {"tickformat": "d"}
-    layout["xaxis"] |= {"domain": [0, 0.45], **ticks}
-    layout["xaxis2"] = {"domain": [0.57, 1], "title": {"text": "epoch"}, "showgrid": False, **ticks}
+    layout["xaxis"] |= {"domain": [0, 0.42], **ticks}
+    layout["xaxis2"] = {"domain": [0.6, 1], "title": {"text": "epoch"}, "showgrid": False, **ticks}
     layout["yaxis2"] = {"anchor": "x2", "title": {"text": "training loss"}, "automargin": True}
     return go.Figure(traces, layout=layout | {"showlegend": True})
 
@@ -307,7 +307,8 @@ def block_figure(by_block: Mapping[str, Mapping[str, float]], chance: Mapping[st
         [(each[n] - chance.get(n, 0.0)) / spans[n] if n in each else None for n in names] for each in by_block.values()
     ]
     text = [[quantity(n).number(each.get(n)) for n in names] for each in by_block.values()]
-    return _heat(list(by_block), names, z, text, ("below", "chance", "above"), (-1, 0, 1))
+    places = [place.removeprefix("stages.") for place in by_block]
+    return _heat(places, names, z, text, ("below", "chance", "above"), (-1, 0, 1))
 
 
 def _heat(

@@ -113,6 +113,8 @@ class Feed:
         """
         in_stage = number if in_stage is None else in_stage
         order, first = self._order()
+        coming = order.split(self.at_once)[first // self.at_once :]
+        self.images.expect(rows[:, self._ranks.share(rows.shape[1])].flatten() for rows in coming)
         for at, rows in enumerate(order.split(self.at_once)):
             if (at + 1) * self.at_once <= first:
                 continue

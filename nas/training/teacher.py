@@ -233,16 +233,13 @@ def _canvas(partial: Path, shape: tuple[int, int, int]) -> np.memmap[tuple[int, 
 
 
 def _seen(images: Images, views: Views, rows: range, view: int, device: torch.device) -> Tensor:
-    part = slice(rows.start, rows.stop)
-    indices = torch.arange(rows.start, rows.stop, device=device)
-    return views(images.pixels[part].to(device), indices, view)
+    indices = torch.arange(rows.start, rows.stop, device=images.device)
+    return views(images.select(indices).pixels.to(device), indices.to(device), view)
 
 
 def _key(teacher: Teacher, images: Images, views: Views) -> str:
     """Return what names the logits: teacher, images and views; of the images, a sample stands for all."""
-    sampled = images.select(
-        torch.linspace(0, len(images) - 1, min(_SAMPLED, len(images))).long().to(images.labels.device)
-    )
+    sampled = images.select(torch.linspace(0, len(images) - 1, min(_SAMPLED, len(images))).long().to(images.device))
     found = hashlib.sha256(images.labels.cpu().numpy().tobytes())
     found.update(sampled.pixels.cpu().numpy().tobytes())
     return digest(f"{teacher.digest} {tuple(images.pixels.shape)} {found.hexdigest()} {views.digest}", 24)

@@ -104,4 +104,6 @@ def _measured(sessions: Sessions, chosen: dict[str, Any]) -> Component:
     if done.returncode:
         raise NasError((done.stderr.strip().splitlines() or ["it could not be measured"])[-1])
     found = json.loads(done.stdout)
-    return figure(block_figure(found["by_block"], found["chance"]), "interference of each block against chance")
+    return figure(
+        block_figure(found["by_block"], found["chance"]), "interference of each block against chance", wide=True
+    )

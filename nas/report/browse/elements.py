@@ -19,12 +19,12 @@ VOID = {"br", "hr", "img", "input", "meta", "link"}
 NAMES = {"className": "class", "htmlFor": "for", "tabIndex": "tabindex", "colSpan": "colspan", "dateTime": "datetime"}
 
 
-def figure(drawn: go.Figure, alt: str) -> Component:
-    """Return the place of a figure; the script of the page draws it in the colours of the screen."""
+def figure(drawn: go.Figure, alt: str, *, wide: bool = False) -> Component:
+    """Return the place of a figure, which the script of the page draws; a `wide` one is scrolled on a phone."""
     content = str(to_json_plotly(untemplated(drawn)))
     height = drawn.layout.height or 320
     attributes: dict[str, Any] = {"data-figure": content, "aria-label": alt}
-    return html.Div(className="figure", role="img", style={"height": f"{height}px"}, **attributes)
+    return html.Div(className="figure" + " wide" * wide, role="img", style={"height": f"{height}px"}, **attributes)
 
 
 def section(title: str, *children: Child, note: str = "") -> Component:

@@ -75,7 +75,7 @@ def candidate_panel(record: TrialRecord, view: StudyView, where: Where, environm
         )
         note = "The outline follows the widths inside a block; dark bars are depthwise convolutions, where they stand."
         content += [
-            section("Network", figure(network_figure(network, task), alt), note=note),
+            section("Network", figure(network_figure(network, task), alt, wide=True), note=note),
             section(
                 "Cost by stage",
                 figure(cost_figure(network, task), "bars of params and MACs"),

@@ -7,7 +7,9 @@ import json
 import shlex
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,11 @@ class Session:
             self._stamp = now
         return self._snapshot
 
+    def warm(self) -> None:
+        """Read the study, and pack what a page of it needs."""
+        with self.lock:
+            _ = self.snapshot().packed
+
     def hours(self) -> Any:
         """Return at which hour each training ended."""
         with self.lock, reachable(self.url):
@@ -143,6 +150,14 @@ class Sessions:
             )
         self._open[name] = Session(known[name], name, self.results / name, Where(name, self._options(), self._verbs))
         return self._open[name]
+
+    def warm(self) -> None:
+        """Read the study with the latest result, before anybody asks for it; what is wrong with it is said then."""
+        found = [each for _, each in self.glances() if isinstance(each, Glance) and each.last is not None]
+        if found:
+            newest = max(found, key=lambda each: each.last or datetime.min)
+            with suppress(StudyError):
+                self.session(newest.config.name).warm()
 
     def studies(self, name: str) -> tuple[Studies, Hours]:
         """Return a study and those of its baselines that can be read, with the hours of each."""

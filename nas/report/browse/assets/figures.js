@@ -12,7 +12,8 @@ const figures = (() => {
   function draw(element) {
     const { data, layout } = JSON.parse(element.dataset.figure);
     const small = narrow.matches ? { dragmode: false, font: { size: 11 } } : {};
-    Plotly.react(element, data, { ...layout, template: template(), ...small }, config);
+    const traces = data.map((trace) => (narrow.matches && trace.type === "heatmap" ? { ...trace, showscale: false, textfont: { ...trace.textfont, size: 9 } } : trace));
+    Plotly.react(element, traces, { ...layout, template: template(), ...small }, config);
   }
 
   function drawAll(root) {

@@ -3,7 +3,7 @@
 
 const frontView = (root, hooks) => {
   const { make, full, short, shown } = words;
-  const MARKS = { front: { size: 11, opacity: 1 }, dominated: { size: 7, opacity: 0.5 }, other: { size: 6, opacity: 0.45 } };
+  const MARKS = { front: { size: 11, opacity: 1 }, dominated: { size: 7, opacity: 0.5 }, other: { size: 5, opacity: 0.3 } };
   const GREY = "#8b949e", MANY = 1500;
   const gl = (() => { try { return !!document.createElement("canvas").getContext("webgl"); } catch { return false; } })();
   let data = null, columns = [], places = [], state = null, found = { front: [], rest: [], over: [] }, isFront = new Set(), brushed = null;
@@ -125,7 +125,7 @@ const frontView = (root, hooks) => {
   // What is stopped early lies so far off that the front would be a strip: it is let in as far as half as much again.
   function range(name, isLog) {
     if (isLog || state.all || data.quantities[name].kind === "count") return undefined;
-    const ends = (rows) => { let low = Infinity, high = -Infinity; for (const row of rows) { const v = data.columns[name][row]; if (v !== null) { low = Math.min(low, v); high = Math.max(high, v); } } return [low, high]; };
+    const ends = (rows) => { let low = Infinity, high = -Infinity; for (const row of rows) { const v = data.columns[name][row], m = isFront.has(row) ? data.margins[name]?.[data.trials[row]] || 0 : 0; if (v !== null) { low = Math.min(low, v - m); high = Math.max(high, v + m); } } return [low, high]; };
     const [low, high] = ends([...found.front, ...found.dominated]), [least, most] = ends([...found.front, ...found.dominated, ...found.rest]);
     if (!(high > low)) return undefined;
     const room = 0.6 * (high - low), air = 0.06 * (high - low);
@@ -152,7 +152,7 @@ const frontView = (root, hooks) => {
     if (!data || data.empty || !window.Plotly) return;
     const three = state.z !== "" && data.columns[state.z];
     const cap = state.caps[state.x];
-    const traces = [points(found.rest, "not measured to the end", MARKS.other, "triangle-down", false), points(found.dominated, "dominated", MARKS.dominated, "circle", false),
+    const traces = [points(found.rest, "not measured to the end", MARKS.other, gl && data.trials.length > MANY ? "circle" : "triangle-down", false), points(found.dominated, "dominated", MARKS.dominated, "circle", false),
       ...(three ? [] : [staircase()]), points(found.front, "on the front", MARKS.front, "circle", true), ...(three ? [] : [entry()]),
       ...data.baselines.map((each, i) => outside(`front of ${each.name}`, each.points, ["square-open", "cross-open", "star-open"][i % 3], ["#d9772b", "#3f9c6b", "#b06fc4"][i % 3], false)),
       ...(data.references.length ? [outside("references", data.references, "diamond-open", "#d9772b", true)] : [])];
