@@ -25,6 +25,7 @@ class TrainedTask(Value):
 
     `resolution` is the side it was trained at, in pixels; `mean` and `std` are per channel, of values in 0..1.
     `data` and `fingerprint` say on which images, as `nas retrain --data` had them; empty where that is not known.
+    `blur_pool`: what strides in the network is given blurred maps (`nas.network.blur`).
     """
 
     classes: tuple[str, ...] = Field(min_length=2)
@@ -33,6 +34,7 @@ class TrainedTask(Value):
     std: tuple[float, ...] = Field(min_length=1)
     data: str = ""
     fingerprint: str = ""
+    blur_pool: bool = False
 
     @model_validator(mode="after")
     def _one_of_each_channel(self) -> Self:

@@ -37,6 +37,7 @@ ORDER = [
         "trust",
         "view",
         "results",
+        "retrained",
         "model_folder",
     ),
     *("network", "audit", "interference", "proxies", "data", "training", "search", "launch"),

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from nas import __version__
-from nas.cli import evaluate, predict, training
+from nas.cli import evaluate, predict, retrain, training
 from nas.cli.data import data
 from nas.cli.options import (
     DEFAULT_RESULTS,
@@ -88,6 +88,7 @@ for command in (
     training.replay,
     evaluate.evaluate,
     predict.predict,
+    retrain.retrain,
 ):
     app.command()(command)
 

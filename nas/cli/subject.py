@@ -74,7 +74,7 @@ def find(request: NetworkRequest) -> Subject | Foreign:
         found = named(name)
         return Subject(f"reference {found.name}", found.architecture)
     if (path := Path(text)).exists():
-        return Subject(text, _read(path))
+        return Subject(text, read_architecture(path))
     study, _, trial = text.rpartition(":")
     if trial.isdecimal() and study:
         return _trial(study, int(trial), request)
@@ -153,7 +153,8 @@ def data_task(data: Dataset) -> Task:
     return Task(num_classes=data.num_classes, in_channels=data.in_channels, resolution=data.resolution)
 
 
-def _read(path: Path) -> Architecture:
+def read_architecture(path: Path) -> Architecture:
+    """Return the architecture that a file holds as JSON; InputError or SpaceError in one line."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

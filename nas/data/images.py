@@ -86,6 +86,53 @@ class Images:
         return Images(self.pixels.to(device, non_blocking=True), self.labels.to(device, non_blocking=True))
 
 
+class Elsewhere(Images):
+    """Images whose pixels lie in another order in a store: at `rows`, int64 (N,), of uint8 (M, C, H, W).
+
+    `pixels` has their shape but no content, and whoever touches it gets an error; what is selected is copied.
+    """
+
+    def __init__(self, stored: Tensor, rows: Tensor, labels: Tensor) -> None:
+        """Take the images at `rows`, with their labels."""
+        super().__init__(torch.empty((len(rows), *stored.shape[1:]), dtype=torch.uint8, device="meta"), labels)
+        object.__setattr__(self, "_stored", stored)
+        object.__setattr__(self, "_rows", rows)
+
+    _stored: Tensor
+    _rows: Tensor
+
+    @property
+    def device(self) -> torch.device:
+        """Where indices of the images belong."""
+        return self.labels.device
+
+    def select(self, indices: Tensor) -> Images:
+        """Return a copy of the images at `indices`."""
+        return Images(self._stored.index_select(0, self._rows[indices]), self.labels[indices])
+
+    def part(self, start: int, stop: int) -> Images:
+        """Return the images from `start` to before `stop`, a view."""
+        return Elsewhere(self._stored, self._rows[start:stop], self.labels[start:stop])
+
+    def at(self, side: int) -> Images:
+        """Return the images at another side, in memory."""
+        return _together([batch.at(side) for batch in self.in_order(_CHUNK)])
+
+    def in_order(self, size: int) -> Iterator[Images]:
+        """Yield all images in order, `size` at a time, as copies."""
+        return map(self.select, torch.arange(len(self)).split(size))
+
+    def to(self, device: torch.device | str) -> Images:
+        """Return the images on `device`, in their order; on the CPU they stay where they are."""
+        if torch.device(device).type == "cpu":
+            return self
+        return _together([batch.to(device) for batch in self.in_order(_CHUNK)])
+
+
+def _together(parts: Sequence[Images]) -> Images:
+    return Images(torch.cat([part.pixels for part in parts]), torch.cat([part.labels for part in parts]))
+
+
 @dataclass(frozen=True, eq=False)
 class Source:
     """One split as its files give it, before anything is held out.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ from nas.data.split import hold_out
 from nas.data.store import Build, Contents, Facts, Store
 from nas.errors import DataError
 
+_SAMPLED = 10_000  # images that tell mean and deviation where to read more would take minutes
 _CHUNK = 1_024  # images gathered at a time
 
 Broken = Mapping[int, str]
@@ -78,9 +79,7 @@ def of_arrays(source: Source) -> Raw:
 
 def of_store(store: Store) -> Raw:
     """Return the images of another store of the same files and side: nothing is decoded again."""
-    facts, rows = store.facts, store.places.argsort()
-    sound = facts.train + facts.validation
-    broken = dict(zip(store.places[sound:].tolist(), facts.broken, strict=True))
+    facts, rows, broken = store.facts, store.places.argsort(), _broken(store)
 
     def write(canvas: Canvas, places: Tensor) -> Written:
         _gather(store.pixels, rows[places], torch.from_numpy(canvas.pixels))
@@ -123,6 +122,29 @@ def _written(listing: Listing, canvas: Canvas, places: Tensor, checksums: Sequen
     digests = notes["digest"]
     content = (file.label.to_bytes(4, "little") + digests[i].tobytes() for i, file in enumerate(files))
     return Written(fingerprint(listing.classes, content), broken, checksums)
+
+
+def rearranged(store: Store, division: Division | None, title: str) -> Store:
+    """Return the images of another store of the same files, divided otherwise, without a copy of them.
+
+    DataError, which begins with `title`, for data that cannot be divided so.
+    """
+    facts, rows, broken = store.facts, store.places.argsort(), _broken(store)
+    try:
+        places, train, validation = arrangement(store.labels[rows], facts.classes, division, broken)
+    except DataError as error:
+        raise DataError(f"{title}: {error}") from error
+    order = rows[places]
+    sampled = order[:train][:: -(-train // _SAMPLED)]
+    found = Facts(
+        classes=facts.classes,
+        fingerprint=facts.fingerprint,
+        train=train,
+        validation=validation,
+        broken=tuple(broken[place] for place in places[train + validation :].tolist()),
+        moments=moments(store.pixels[sampled]) if division else ((), ()),
+    )
+    return replace(store, labels=store.labels[order], places=places, facts=found, rows=order, base=store)
 
 
 def build(raw: Raw, division: Division | None, title: str) -> Build:
@@ -171,6 +193,11 @@ def arrangement(
         return torch.cat((sound, rest)), len(sound), 0
     train, validation = hold_out(labels[sound], classes, division.fraction, seed=division.seed)
     return torch.cat((sound[train], sound[validation], rest)), len(train), len(validation)
+
+
+def _broken(store: Store) -> Broken:
+    sound = store.facts.train + store.facts.validation
+    return dict(zip(store.places[sound:].tolist(), store.facts.broken, strict=True))
 
 
 def _gather(pixels: Tensor, rows: Tensor, into: Tensor) -> None:

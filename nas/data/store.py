@@ -30,7 +30,7 @@ from safetensors.torch import load, load_file
 from torch import Tensor
 
 from nas.data.canvas import NOTE, Canvas, Place, Shape, blocks, pixel_sums, rows_of
-from nas.data.images import Images, Moments
+from nas.data.images import Elsewhere, Images, Moments
 from nas.data.journal import Journal, checksum
 from nas.data.spec import cache_dir
 from nas.errors import DataError
@@ -62,6 +62,7 @@ class Store:
     """Images in the order they are used in: `pixels` uint8 (N, C, side, side), `labels` and `places` int64 (N,).
 
     `places` are where the images stand in their source. `path` is None for a store that is in this process's memory.
+    With `rows`, int64 (N,), the pixels are those of `base`, in its order, and these say where in it the images are.
     """
 
     pixels: Tensor
@@ -69,6 +70,8 @@ class Store:
     places: Tensor
     facts: Facts
     path: Path | None = None
+    rows: Tensor | None = None
+    base: Store | None = None
 
     @property
     def train(self) -> Images:
@@ -81,6 +84,8 @@ class Store:
         return self._images(slice(self.facts.train, self.facts.train + self.facts.validation))
 
     def _images(self, part: slice) -> Images:
+        if self.rows is not None:
+            return Elsewhere(self.pixels, self.rows[part], self.labels[part])
         return Images(self.pixels[part], self.labels[part])
 
 

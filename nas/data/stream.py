@@ -19,7 +19,7 @@ from torch import Tensor
 from nas.data.canvas import Pixels
 from nas.data.decode import decode, read
 from nas.data.folder import Listing
-from nas.data.images import Dataset, Images, moments
+from nas.data.images import Dataset, Images, moments, resize_into
 from nas.data.raw import Division, arrangement
 from nas.data.spec import DataSpec
 from nas.errors import DataError
@@ -35,17 +35,22 @@ class FileImages(Images):
     `select` decodes in threads, `expect` says what will be selected next, so that it is decoded meanwhile.
     """
 
-    def __init__(self, listing: Listing, places: Tensor, side: int) -> None:
-        """Take the files at `places`, int64 (N,), of a listing, in that order."""
+    def __init__(self, listing: Listing, places: Tensor, side: int, decoded: int | None = None) -> None:
+        """Take the files at `places`, int64 (N,), of a listing, in that order.
+
+        They are decoded to the side `decoded` and resized from there, as the images of a store are.
+        """
         labels = torch.tensor([listing.files[place].label for place in places.tolist()])
         super().__init__(torch.empty((len(places), 3, side, side), dtype=torch.uint8, device="meta"), labels)
         object.__setattr__(self, "_listing", listing)
         object.__setattr__(self, "_places", places)
+        object.__setattr__(self, "_decoded", decoded or side)
         object.__setattr__(self, "_expected", deque())
         object.__setattr__(self, "_coming", iter(()))
 
     _listing: Listing
     _places: Tensor
+    _decoded: int
     _expected: deque[tuple[Tensor, list[Future[Pixels]]]]
     _coming: Iterator[Tensor]
 
@@ -83,11 +88,11 @@ class FileImages(Images):
 
     def part(self, start: int, stop: int) -> Images:
         """Return the images from `start` to before `stop`, not decoded yet."""
-        return FileImages(self._listing, self._places[start:stop], self.resolution)
+        return FileImages(self._listing, self._places[start:stop], self.resolution, self._decoded)
 
     def at(self, side: int) -> FileImages:
         """Return the same images at another side."""
-        return FileImages(self._listing, self._places, side)
+        return FileImages(self._listing, self._places, side, self._decoded)
 
     def to(self, device: torch.device | str) -> Images:  # noqa: ARG002 - they lie on no device
         """Return the images themselves: what is selected from them is moved."""
@@ -106,10 +111,15 @@ class FileImages(Images):
 
     def _square(self, place: int) -> Pixels:
         path = f"{self._listing.root}{os.sep}{self._listing.files[place].path}"
-        square = decode(read(path)[0], self.resolution)
+        square = decode(read(path)[0], self._decoded)
         if square is None:
             raise DataError(f"{path}: not a readable image; a store (`nas data build`) can leave such files out")
-        return square
+        if self._decoded == self.resolution:
+            return square
+        resized = np.empty((1, 3, self.resolution, self.resolution), np.uint8)
+        resize_into(torch.from_numpy(resized), torch.from_numpy(square)[None])
+        found: Pixels = resized[0]
+        return found
 
 
 def stream(spec: DataSpec, listing: Listing, side: int, division: Division) -> Dataset:

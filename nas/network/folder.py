@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nas.architecture import Architecture
 from nas.errors import InputError, SpaceError
 from nas.model_folder import ModelFolder, TrainedTask, read_description
+from nas.network.blur import set_blur_pool
 from nas.network.build import Network, build
 from nas.network.load import load_weights
 from nas.results import write_whole
@@ -86,6 +87,8 @@ def load_model(path: Path, *, averaged: bool = False) -> Model:
     except SpaceError as error:
         raise SpaceError(f"model {path} at {task.resolution} px: {error}") from None
     load_weights(network, weights)
+    if task.blur_pool:
+        set_blur_pool(network)
     return Model(network.eval(), architecture, task)
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from nas.pareto import DIRECTIONS
@@ -74,19 +77,22 @@ def margins(view: StudyView, records: Sequence[TrialRecord], names: Sequence[str
     return found
 
 
-def retrained(folder: Path) -> dict[str, dict[int, float]]:
-    """Return what retrained networks of a study came to, by trial; nothing where none was.
+def retrained(folder: Path, view: StudyView) -> dict[str, dict[int, float]]:
+    """Return what retrained networks of a study came to on the test split, by trial; nothing where none was.
 
-    Each `retrain/*/metrics.json` of the folder names its `trial` and its `accuracy`; others are passed over.
+    Means over the seeds, all by the recipe that most networks were retrained by. Each training that is done has its
+    `retrain/<arch_id>/<recipe>/<seed>/metrics.json`; one that cannot be read is passed over.
     """
-    found: dict[int, float] = {}
-    for path in sorted(folder.glob("retrain/*/metrics.json")):
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            found[int(content["trial"])] = float(content["accuracy"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return {RETRAINED: found} if found else {}
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for path in sorted(folder.glob("retrain/*/*/*/metrics.json")):
+        arch_id, recipe = path.parts[-4:-2]
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            found[recipe][arch_id].append(float(json.loads(path.read_text(encoding="utf-8"))["test"]["top1"]))
+    if not found:
+        return {}
+    networks = max(found.values(), key=len)
+    trials = {record.number: networks.get(record.arch_id) for record in view.records if record.is_network}
+    return {RETRAINED: {number: fmean(values) for number, values in trials.items() if values}}
 
 
 def _outside(name: str, record: TrialRecord, view: StudyView) -> dict[str, Any]:

@@ -67,6 +67,8 @@ def said_of_file(path: Path, facts: FileFacts, workers: int, problems: list[str]
     if not path.parent.is_dir():
         problems.append(f"no folder {path.parent}: make it, or mend the path")
         return
+    if facts.size_bytes == 0 and (path.parent / "study.json").is_file():
+        problems.append("the file is empty, and it held a study: take the newest copy")
     if facts.integrity not in {"", "ok"}:
         problems.append(advice(facts.integrity))
     if not facts.is_writable:

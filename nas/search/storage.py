@@ -57,6 +57,7 @@ def open_storage(url: str, *, create: bool = False) -> RDBStorage:
         if path is not None:
             if not create and not path.is_file():
                 raise StudyError(f"storage {shown(url)}: no such file")
+            _refuse_emptied(path)
             path.parent.mkdir(parents=True, exist_ok=True)
         is_new = create and path is not None and _lay_out(path)
         is_ours = is_new or not create
@@ -81,6 +82,15 @@ def open_storage(url: str, *, create: bool = False) -> RDBStorage:
     if path is not None:
         _tune_sqlite(storage)
     return storage
+
+
+def _refuse_emptied(path: Path) -> None:
+    """Raise StudyError for an empty file where there was a study: to begin another one in it would hide the loss."""
+    if path.is_file() and not path.stat().st_size and (path.parent / "study.json").is_file():
+        raise StudyError(
+            f"storage {sqlite_url(path)}: the file is empty, and it held a study: take the newest copy, or move the "
+            f"folder {path.parent} away to begin anew"
+        )
 
 
 def _lay_out(path: Path) -> bool:

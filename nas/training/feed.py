@@ -11,7 +11,7 @@ from torch import Tensor
 from nas.data.augment import Among, Augmentation, Drawn, Normaliser, alternating
 from nas.data.batches import epoch_order
 from nas.data.crop import erase
-from nas.data.images import Dataset
+from nas.data.images import Dataset, Images, resize
 from nas.data.policy import mix
 from nas.data.split import judging_count, subset
 from nas.data.views import FixedViews
@@ -60,13 +60,9 @@ class Feed:
 
         Crops are cut out of the images as they are.
         """
-        cropped = recipe.crop_area > 0
-        here = (data if cropped else data.at(fidelity.resolution)).resident(plan.device, tell)
+        here = training_data(recipe, data, fidelity).resident(plan.device, tell)
         self.images = subset(here.train, fidelity.train_fraction)
-        side = judged_side(recipe, fidelity.resolution)
-        judged = here if here.resolution == side else data.at(side).resident(plan.device, tell)
-        judging = judging_count(len(judged.validation), fidelity.epochs * len(self.images))
-        self.validation = subset(judged.validation, judging / len(judged.validation))
+        self.validation = judging_images(recipe, data, fidelity, here=here)
         self.batch_size = min(recipe.batch_size, len(self.images))
         layout = torch.channels_last if plan.channels_last else torch.contiguous_format
         self.normaliser = Normaliser(data.mean, data.std, memory_format=layout)
@@ -164,9 +160,25 @@ class Feed:
         return alternating(indices.to(self._device), epoch, self._mirror_seed)
 
 
+def judging_images(recipe: Recipe, data: Dataset, fidelity: Fidelity, *, here: Dataset | None = None) -> Images:
+    """Return the part of the validation split that judges, at the side for it; `here` is the data on another device.
+
+    Resized it lies in memory; train, which of ImageNet would take a hundred gigabytes, is left alone.
+    """
+    here = here or training_data(recipe, data, fidelity)
+    trained = max(1, round(fidelity.train_fraction * len(here.train)))
+    judging = judging_count(len(here.validation), fidelity.epochs * trained)
+    return resize(subset(here.validation, judging / len(here.validation)), judged_side(recipe, fidelity.resolution))
+
+
 def judged_side(recipe: Recipe, resolution: int) -> int:
     """Return the side of the images that a network is judged by, which was trained on those of a resolution."""
     return max(1, round(recipe.test_scale * resolution))
+
+
+def training_data(recipe: Recipe, data: Dataset, fidelity: Fidelity) -> Dataset:
+    """Return what training images are made from: images as they are for crops, else those of a fidelity's side."""
+    return data if recipe.crop_area else data.at(fidelity.resolution)
 
 
 def augmentation(recipe: Recipe, data: Dataset, fidelity: Fidelity) -> Augmentation:

@@ -72,7 +72,8 @@ class Stage:
     stage, batches are run in halves.
 
     `keep_step` hears of what may be kept within an epoch: how many of its steps are done, and how to have the state.
-    `on_evaluated` hears of the network whose accuracy counts, behind every epoch that was evaluated. `ranks` are the
+    `on_evaluated` hears of the network whose accuracy counts, behind every epoch that was evaluated, counted from 1 and
+    the first stage; `on_steps` now and then of how many of an epoch's steps are done. `ranks` are the
     processes that train together; all of them must be called alike.
     """
 
@@ -85,7 +86,8 @@ class Stage:
     tell: Callable[[str], None] = lambda _: None
     keep: Callable[[tuple[Epoch, ...], Callable[[], State]], None] = lambda *_: None
     keep_step: Callable[[int, Callable[[], State]], None] | None = None
-    on_evaluated: Callable[[nn.Module, Epoch], None] = lambda *_: None
+    on_evaluated: Callable[[nn.Module, Epoch, int], None] = lambda *_: None
+    on_steps: Callable[[int, int], None] = lambda *_: None
     teacher: Answers | None = None
     ranks: Ranks = ALONE
 
@@ -145,7 +147,7 @@ def train(
                 is_due = i == fidelity.epochs or (evaluate_every is not None and i % evaluate_every == 0)
                 epochs.append(run.epoch(with_validation=is_due))
                 if is_due:
-                    stage.on_evaluated(run.step.evaluated, epochs[-1])
+                    stage.on_evaluated(run.step.evaluated, epochs[-1], stage.epochs_before + i)
                 stage.keep(tuple(epochs), run.state)
                 done, whole = (stage.epochs_before + epochs for epochs in (i, fidelity.epochs))
                 on_epoch(Progress(done, whole, epochs[-1], run.images_per_second, run.waited))
@@ -290,6 +292,7 @@ class _Run:
             self.steps += 1
             if (self.steps - first) % STEPS_BETWEEN_CHECKS == 0:
                 self._train_loss(first)
+                self.stage.on_steps(self.steps - first, self.feed.batches)
             if time.perf_counter() > self.deadline:
                 raise _EndedError("time")
             self._keep_step(first, started)

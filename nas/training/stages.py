@@ -68,7 +68,8 @@ class StagedTraining:
     evaluate_every: int | None = None
     save_steps: int | None = None
     save_seconds: float = math.inf
-    on_evaluated: Callable[[nn.Module, Epoch], None] = lambda *_: None
+    on_evaluated: Callable[[nn.Module, Epoch, int], None] = lambda *_: None
+    on_steps: Callable[[int, int], None] = lambda *_: None
     teacher: Answers | None = None
     ranks: Ranks = ALONE
 
@@ -218,6 +219,7 @@ class _Way:
             keep=keep,
             keep_step=self._keep_step if asks and self._checkpoints.are_kept else None,
             on_evaluated=of.on_evaluated,
+            on_steps=of.on_steps,
             teacher=of.teacher,
             ranks=of.ranks,
         )

@@ -104,6 +104,29 @@ def test_another_split_of_a_folder_decodes_nothing(make_folder: MakeFolder, monk
     assert not torch.equal(zero.validation.pixels, one.validation.pixels)
 
 
+@pytest.mark.parametrize("side", [8, 4])
+def test_another_split_of_a_large_store_is_a_view_of_it(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch, cache: Path, side: int
+) -> None:
+    root = make_folder(per_class=20)
+    (root / "cat" / "1.png").write_bytes(b"broken")
+    of(root, skip_broken=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare, "MOST_COPIED", 0)
+        view = of(root, seed=1, skip_broken=True).at(side)
+        assert len([path for path in stores(cache) if "at4" not in path.name]) == 1
+    first = of(root, skip_broken=True).at(side)
+    shutil.rmtree(cache)
+    assert same(of(root, skip_broken=True).at(side), first)  # whose store the view has resized
+    kept = of(root, seed=1, skip_broken=True).at(side)
+    for seen, copied in ((view.train, kept.train), (view.validation, kept.validation)):
+        assert torch.equal(torch.cat([batch.pixels for batch in seen.in_order(7)]), copied.pixels)
+        assert torch.equal(seen.part(2, 9).select(torch.tensor([3])).pixels, copied.pixels[5:6])
+        assert torch.equal(seen.labels, copied.labels)
+    assert view.fingerprint == kept.fingerprint
+    assert view.mean == pytest.approx(kept.mean)
+
+
 def test_asking_for_the_own_side_makes_no_second_copy(make_folder: MakeFolder, cache: Path) -> None:
     root = make_folder()
     assert same(of(root), of(root, resolution=8))

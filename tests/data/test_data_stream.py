@@ -49,6 +49,11 @@ def test_a_part_of_train_is_a_part_of_the_store(make_folder: MakeFolder) -> None
     assert torch.equal(part.select(indices).pixels, store.train.select(indices).pixels)
 
 
+def test_another_side_is_that_of_the_store(make_folder: MakeFolder) -> None:
+    fly, store = (data.at(5) for data in both(make_folder(per_class=20)))
+    assert torch.equal(torch.cat([batch.pixels for batch in fly.validation.in_order(3)]), store.validation.pixels)
+
+
 def test_what_is_expected_is_decoded_ahead_and_other_wishes_are_met(make_folder: MakeFolder) -> None:
     fly, store = both(make_folder(per_class=20))
     order = torch.randperm(32).split(4)

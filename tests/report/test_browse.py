@@ -114,14 +114,15 @@ def test_elements_are_escaped() -> None:
 
 
 def test_retrained_accuracies_appear_when_there_are_some(tmp_path: Path, database: Path) -> None:
-    assert retrained(tmp_path) == {}
-    for name, text in (("a", '{"trial": 3, "accuracy": 0.5}'), ("b", "broken")):
-        (tmp_path / "retrain" / name).mkdir(parents=True)
-        (tmp_path / "retrain" / name / "metrics.json").write_text(text)
-    found = retrained(tmp_path)
-    assert found == {RETRAINED: {3: 0.5}}
     view = Study.open(open_read_only(sqlite_url(database)), "tiny").view()
-    assert dataset(view, more=found)["columns"][RETRAINED][3] == 0.5
+    assert retrained(tmp_path, view) == {}
+    arch_id = view.records[3].arch_id
+    for name, text in (("0", '{"test": {"top1": 0.5}}'), ("1", '{"test": {"top1": 0.7}}'), ("2", "broken")):
+        (tmp_path / "retrain" / arch_id / "tiny" / name).mkdir(parents=True)
+        (tmp_path / "retrain" / arch_id / "tiny" / name / "metrics.json").write_text(text)
+    found = retrained(tmp_path, view)
+    assert found == {RETRAINED: {3: pytest.approx(0.6)}}
+    assert dataset(view, more=found)["columns"][RETRAINED][3] == 0.6
 
 
 def test_a_study_is_a_data_frame(database: Path) -> None:

@@ -103,6 +103,19 @@ def test_a_read_only_disk_is_one_line_with_what_to_do(
     assert "make the file and its folder writable, or copy the folder" in line
 
 
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_a_study_that_was_cut_to_nothing_is_not_begun_anew(
+    results: Path, command: tuple[str, ...], capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (results / "study" / "study.json").write_text("{}")
+    (results / "study" / "study.db").write_bytes(b"")
+    places = [tmp_path / each if "/" in each else each for each in command]
+    code, line = said(capfd, *places, "--results", results)
+    assert code == 2
+    assert "the file is empty, and it held a study: take the newest copy" in line
+    assert (results / "study" / "study.db").read_bytes() == b""
+
+
 def test_an_error_names_its_database_and_no_password(results: Path) -> None:
     study = Study.open(open_storage(sqlite_url(results / "study" / "study.db")), "study")
     study.storage.remove_session()

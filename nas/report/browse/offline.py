@@ -37,7 +37,7 @@ def offline_html(
     """Return the page of a study; the first of the studies, the others are its baselines."""
     name, view = studies[0]
     content = {
-        "data": dataset(view, more=retrained(folder))
+        "data": dataset(view, more=retrained(folder, view))
         | {"baselines": [baseline(each, other) for each, other in studies[1:]]},
         "search": to_html(search_panel(studies, hours, spans)),
         "candidates": {

@@ -129,7 +129,7 @@ def _commands(record: TrialRecord, view: StudyView, where: Where) -> Component:
     edit = shlex.quote(f"{gene}={record.genotype[gene]}") if gene else ""
     subject = shlex.quote(f"{where.study}:{number}")
     known = (
-        ("Retrain it on the target", "retrain", (subject,)),
+        ("Retrain it on the target", "retrain", (name, "--trial", number)),
         ("Export it", "export", (subject,)),
         ("Enqueue it with an edit", "enqueue", (name, number, "--set", edit)),
         ("Measure its interference", "inspect", (subject, "--html", "page.html")),

@@ -41,7 +41,7 @@ class Snapshot:
     @cached_property
     def packed(self) -> bytes:
         """The columns of the study, as gzipped JSON."""
-        content = dataset(self.view, more=retrained(self.folder))
+        content = dataset(self.view, more=retrained(self.folder, self.view))
         return gzip.compress(json.dumps(content, separators=(",", ":")).encode(), compresslevel=1)
 
     @cached_property

@@ -1,0 +1,1 @@
+"""Retraining, from a job to a kept model."""
