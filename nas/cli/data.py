@@ -122,9 +122,16 @@ def check_command(request: _Request, *, as_json: bool) -> None:
 def _plan(request: _Request) -> Any:
     from nas.data.build import plan_build
     from nas.data.spec import DataSpec
+    from nas.search.draft import DEFAULT_VALIDATION_FRACTION
 
     spec = DataSpec.parse(request.source)
-    return plan_build(spec, request.side, seed=request.seed, folder=request.out and request.out.absolute())
+    return plan_build(
+        spec,
+        request.side,
+        seed=request.seed,
+        validation_fraction=DEFAULT_VALIDATION_FRACTION,
+        folder=request.out and request.out.absolute(),
+    )
 
 
 def _check_broken(broken: Sequence[str], *, skip: bool) -> None:

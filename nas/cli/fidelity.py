@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from nas.errors import NasError
 from nas.report.candidates import fidelity_words
 from nas.report.quantities import plural
 from nas.report.trust_words import truth_words, weight_words
+from nas.retrained import accuracies, retrained
 from nas.search.study import Study
 from nas.trust.correlation import FEWEST, Method
 from nas.trust.gate import NETWORKS, SEEDS
 from nas.trust.meter import trust
+from nas.trust.retrained import retrained_trust
 from nas.trust.rungs import RungTrust
 
 RUNG_COLUMNS = ("rung", "epochs", "px", "of a full training", "networks", "accuracy", "mix", "accuracy, next rung's")
@@ -45,9 +47,11 @@ def fidelity_command(name: str, request: FidelityRequest, results: Path, storage
     if request.gate:
         print_gate(study, request.seeds or SEEDS, as_json=as_json)
     elif as_json:
-        print_json(_content(study))
+        print_json(_content(study, _retrained_means(results / name)))
     else:
         _print(study)
+        for each in retrained_trust(study.config, study.records(), _retrained_means(results / name)):
+            print(each.words)
     if left:
         raise NasError(f"study {name}: {left} trainings are not done; see above")
 
@@ -79,9 +83,21 @@ def _train(name: str, request: FidelityRequest, results: Path, storage: str | No
     return train_further(name, wanted, results, storage, seconds=seconds)
 
 
-def _content(study: Study) -> dict[str, Any]:
+def _content(study: Study, means: Mapping[str, float]) -> dict[str, Any]:
     rungs = [rung.model_dump(mode="json") for rung in study.config.fidelities]
-    return {"study": study.name, "fidelities": rungs, **trust(study.config, study.records()).model_dump(mode="json")}
+    records = study.records()
+    retraining = [each.model_dump(mode="json") for each in retrained_trust(study.config, records, means)]
+    return {
+        "study": study.name,
+        "fidelities": rungs,
+        **trust(study.config, records).model_dump(mode="json"),
+        "retrained": retraining,
+    }
+
+
+def _retrained_means(folder: Path) -> dict[str, float]:
+    """Return the accuracies of retrained networks, by `arch_id`."""
+    return {arch_id: each.mean for arch_id, each in accuracies(retrained(folder)).items()}
 
 
 def _print(study: Study) -> None:

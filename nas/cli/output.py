@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -80,8 +80,11 @@ def cap_words(view: StudyView) -> str:
     return ", ".join(f"{name} {quantity(name, cap)}" for name, cap in view.caps.items()) or "no cap"
 
 
-def print_front(view: StudyView, title: str) -> None:
-    """Print a front as a table, references below it, how sure it is, and whether interference had a say in it."""
+def print_front(view: StudyView, title: str, retrained: Mapping[str, str] | None = None) -> None:
+    """Print a front as a table, references below it, how sure it is, and whether interference had a say in it.
+
+    `retrained` says what networks came to that were retrained, by `arch_id`.
+    """
     names = [objective.name for objective in view.objectives if objective.name != "macs"]
     last: tuple[str, ...] = ("macs", "architecture")
     if view.is_of_problem:
@@ -89,6 +92,9 @@ def print_front(view: StudyView, title: str) -> None:
     sure = standings(view)
     rows = [_front_row(record, view, names) | _sure(sure[record.number], view) for record in view.front]
     rows += [_front_row(each, view, names) | {"standing": view.standing(each)} for each in view.references]
+    for row in rows:
+        if words := (retrained or {}).get(str(row["arch id"])):
+            row[RETRAINED] = words
     known = {column for row in rows for column in row} - ({"standing"} if not view.references else set())
     columns = ["trial", "arch id", *names, *last[:-1], *(c for c in SURE if c in known), last[-1]]
     print_table(columns, [[row.get(column) for column in columns] for row in rows], title=title)
@@ -96,7 +102,8 @@ def print_front(view: StudyView, title: str) -> None:
         print(line)
 
 
-SURE = ("seeds", "\N{PLUS-MINUS SIGN}", "tied with", "standing")
+RETRAINED = "retrained"
+SURE = ("seeds", "\N{PLUS-MINUS SIGN}", "tied with", RETRAINED, "standing")
 """Columns of a front that stand there when there is something to put in."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from nas.budget import BYTES_PER_ELEMENT, Budget, cost_table, parse_count
@@ -10,6 +11,7 @@ from nas.effort import advice
 from nas.errors import InputError, StudyError, unknown
 from nas.records import Assignment, Measurement, Status, TrialRecord
 from nas.results import StudyFolder
+from nas.retrained import Accuracy, accuracies, retrained
 from nas.search.catalogue import refuse_problem, study_names
 from nas.search.curve import curve
 from nas.search.storage import open_storage, shown, sqlite_url
@@ -162,24 +164,34 @@ def front_command(
     view = StudyView.of(
         study.config, study.records(), budget=budget, objectives=objectives, references=study.references()
     )
+    found = accuracies(retrained(results / name))
     if html is not None:
-        _write_page(html, view, study)
+        _write_page(html, view, study, found)
     if as_csv or as_json:
         from nas.report.tables import rows, to_csv
 
-        table = rows([*view.front, *view.references], view)
+        table = [row | _retrained(row, found) for row in rows([*view.front, *view.references], view)]
         print(to_csv(table), end="") if as_csv else print_json(table)
     elif not view.front and not view.references:
         print(f"study {name}: the front is empty: no evaluated trial fits under {cap_words(view)}")
     else:
-        print_front(view, f"front of study {name}" + f" under {cap_words(view)}" * bool(view.caps))
+        title = f"front of study {name}" + f" under {cap_words(view)}" * bool(view.caps)
+        print_front(view, title, {arch_id: each.words for arch_id, each in found.items()})
 
 
-def _write_page(path: Path, view: StudyView, study: Study) -> None:
+def _retrained(row: Mapping[str, object], found: Mapping[str, Accuracy]) -> dict[str, object]:
+    """Return the columns on a network's retraining; nothing where none of the study was retrained."""
+    each = found.get(str(row.get("arch_id")))
+    names = ("retrained_accuracy", "retrained_margin", "retrained_seeds", "retrained_recipe")
+    values = (each.mean, each.margin, each.seeds, each.recipe) if each else (None,) * len(names)
+    return dict(zip(names, values, strict=True)) if found else {}
+
+
+def _write_page(path: Path, view: StudyView, study: Study, found: Mapping[str, Accuracy]) -> None:
     from nas.report.front_page import write_front_page
 
     try:
-        write_front_page(path, view, notes=view.trust_lines, curve=curve(study, view))
+        write_front_page(path, view, notes=view.trust_lines, curve=curve(study, view), retrained=found)
     except OSError as error:
         raise InputError(f"--html {path}: cannot be written: {error.strerror}") from None
 
@@ -199,6 +211,9 @@ def show_command(name: str, number: int, results: Path, storage: str | None, *, 
         f"trial {record.number} of study {name}: {record.arch_id}, {status}" + f" ({record.error})" * bool(record.error)
     )
     print(record.architecture.words())
+    retraining = accuracies(retrained(results / name)).get(record.arch_id)
+    if retraining is not None:
+        print(f"retrained: test top-1 {retraining.words}")
     if number in study.taken_over:
         print(f"taken over from {study.taken_over[number]}")
     if not view.is_of_problem:

@@ -55,6 +55,9 @@ def retrain(
         float | None,
         typer.Option(metavar="SHARE", help="Of train, to choose the epoch by. [default: 0.1; imagenet: 0.01]"),
     ] = None,
+    on_the_fly: Annotated[
+        bool, typer.Option("--on-the-fly", help="Decode a folder's images each time instead of once, into a store.")
+    ] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Say what it would take, and stop.")] = False,
     device: Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu or cuda:N. [default: a GPU if any]")] = None,
     gpus: Annotated[
@@ -99,5 +102,6 @@ def retrain(
         storage=storage,
         download=download,
         skip_broken=skip_broken,
+        on_the_fly=on_the_fly,
     )
     retrain_command(request, gpus, plan=plan, as_json=as_json)

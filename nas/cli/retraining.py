@@ -20,6 +20,7 @@ from nas.cli.references import named
 from nas.cli.retrain_progress import Display
 from nas.cli.subject import read_architecture, say
 from nas.data.files import split_files
+from nas.data.folder import class_names, list_images
 from nas.data.load import load_dataset, load_test
 from nas.data.spec import DataSpec
 from nas.errors import InputError, NasError, StudyError
@@ -29,7 +30,7 @@ from nas.results import StudyFolder
 from nas.retrain.estimate import Estimate, chosen_plan, estimate, warnings
 from nas.retrain.job import HELD_OUT, HELD_OUT_IMAGENET, Job, Source
 from nas.retrain.launch import launch
-from nas.retrain.run import How, is_done, retrain, settled
+from nas.retrain.run import DivergedError, How, is_done, retrain, settled
 from nas.retrained import accuracies, retrained
 from nas.search.confirm import finalists
 from nas.search.study import Study
@@ -72,6 +73,7 @@ class Request:
     storage: str | None
     download: bool
     skip_broken: bool
+    on_the_fly: bool
 
 
 def retrain_command(request: Request, gpus: int | None, *, plan: bool, as_json: bool) -> None:
@@ -82,12 +84,13 @@ def retrain_command(request: Request, gpus: int | None, *, plan: bool, as_json: 
         if plan:
             _print_plan(jobs, request, device, gpus or ranks.world, as_json=as_json)
             return
-        if (gpus or 1) > 1 and ranks.world == 1:
-            _launch(device, gpus or 1)
+        wanted = gpus or 1
+        if wanted > 1 and ranks.world == 1:
+            _launch(device, wanted)
         else:
             _train(jobs, request, device, ranks)
-        if ranks.is_first:
-            _finish(jobs, request, as_json=as_json)
+        if wanted == 1 or ranks.world == 1:  # else who launched this shows it
+            _finish(jobs, request, ranks, as_json=as_json)
 
 
 def _device(request: Request, gpus: int | None) -> str:
@@ -109,7 +112,7 @@ def _one_voice(ranks: Ranks) -> Iterator[None]:
     """Let one of several processes say what all of them find wrong, and that Ctrl-C was no loss."""
     try:
         yield
-    except InputError as error:
+    except (InputError, DivergedError) as error:
         if ranks.is_first:
             raise
         raise SystemExit(error.exit_code) from None
@@ -153,8 +156,10 @@ def _train_seed(job: Job, seed: int, request: Request, device: str, ranks: Ranks
         say(f"{job.title}, seed {seed}: test top-1 {100 * outcome.test.top1:.2f} %, in {outcome.folder}")
 
 
-def _finish(jobs: Sequence[Job], request: Request, *, as_json: bool) -> None:
+def _finish(jobs: Sequence[Job], request: Request, ranks: Ranks, *, as_json: bool) -> None:
     """Print what the networks came to, and write the study's page anew where there is a study."""
+    if not ranks.is_first:
+        return
     found = retrained(jobs[0].study)
     rows = [each for job in jobs for each in found.get(job.architecture.arch_id, ()) if each.recipe == job.label]
     if as_json:
@@ -262,8 +267,10 @@ def _spec(request: Request, study: Study | None) -> DataSpec:
     if text is None:
         raise InputError("--data is missing; say which images, such as --data digits or --data imagenet:PATH")
     spec = DataSpec.parse(text)
-    try:
-        split_files(spec, "test")  # before hours of training, though nothing of it is opened
+    try:  # before hours of training, though nothing of it is opened
+        files = split_files(spec, "test")
+        if spec.kind in FOLDERS:
+            list_images(files[0], class_names(split_files(spec, "train")[0]))
     except NasError:
         if not request.download:
             raise
@@ -292,7 +299,8 @@ def _source(request: Request, spec: DataSpec, recipe: NamedRecipe, study: Study 
         side = max(recipe.sides(0)[-1], round(recipe.resolution * ROOM))
     reading: dict[str, Any] = {"download": request.download, "skip_broken": request.skip_broken}
     seed = study.config.seed if study is not None else 0
-    data = load_dataset(spec, seed=seed, validation_fraction=share, resolution=side, **reading)
+    where: dict[str, Any] = {"validation_fraction": share, "resolution": side, "on_the_fly": request.on_the_fly}
+    data = load_dataset(spec, seed=seed, **where, **reading)
 
     def read_test(side: int) -> Any:
         return load_test(spec, resolution=side, **reading)

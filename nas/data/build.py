@@ -63,10 +63,18 @@ class BuildPlan:
         return sum(part.size_bytes(self.side) for part in self.parts)
 
 
-def plan_build(spec: DataSpec, side: int, *, seed: int = 0, folder: Path | None = None) -> BuildPlan:
+def plan_build(
+    spec: DataSpec,
+    side: int,
+    *,
+    seed: int = 0,
+    validation_fraction: float | None = None,
+    folder: Path | None = None,
+) -> BuildPlan:
     """List the images of train, and of the test split where there is one; nothing is decoded or written.
 
-    `seed` divides train into what is trained on and what is held out: that of the searches that are to use the store.
+    `seed` and `validation_fraction` divide train into what is trained on and what is held out, as `load_dataset` does:
+    for whoever divides it alike, the images lie in the order they are used in.
     DataError for data that is no folder of images, for splits with different classes, and for a side out of bounds.
     """
     if spec.kind not in FOLDERS:
@@ -76,7 +84,7 @@ def plan_build(spec: DataSpec, side: int, *, seed: int = 0, folder: Path | None 
     with reading(spec):
         (train,) = split_files(spec, "train")
         classes = class_names(train)
-        parts = [Part("train", list_images(train, classes), Division(None, seed))]
+        parts = [Part("train", list_images(train, classes), Division(validation_fraction, seed))]
         if (test := _test_folder(spec)) is not None:
             parts.append(Part("test", list_images(test, classes), None))
     return BuildPlan(spec, side, tuple(parts), folder)

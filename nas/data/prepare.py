@@ -74,12 +74,13 @@ def prepare(origin: Origin, resolution: int | None, division: Division | None) -
     found = origin.find(division, resolution) or origin.built(split_digest(division), resolution)
     if found is not None:
         return found
+    other = origin.built("*", resolution)  # not below: resizing it takes the same lock
     side = "*px-own" if resolution is None else f"{resolution}px"
     with building(origin.name(split_digest(division), side).path()):
         found = origin.find(division, resolution)  # by whom this one waited for
         if found is not None:
             return found
-        sibling = origin.sibling(resolution) or origin.built("*", resolution)
+        sibling = origin.sibling(resolution) or other
         if sibling is not None and sibling.pixels.nbytes > MOST_COPIED:
             return rearranged(sibling, division, origin.title)
         raw = of_store(sibling) if sibling else origin.read()

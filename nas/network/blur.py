@@ -1,8 +1,8 @@
-"""A low-pass filter in front of what strides, so that the maps do not alias (Zhang 2019, Making Convolutional Networks
-Shift-Invariant Again).
+"""A low-pass filter in front of what strides, so that maps do not alias.
 
-The filter stands in front of the convolution, which then costs what it did; as both are linear it is the same, edges
-aside, as a convolution at stride one whose map is blurred before it is thinned out. No parameter is added.
+After Zhang 2019, Making Convolutional Networks Shift-Invariant Again. The filter stands in front of the convolution,
+which then costs what it did; as both are linear it is the same, edges aside, as a convolution at stride one whose map
+is blurred before it is thinned out. No parameter is added.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ behind that: the browser runs the page's own scripts, named by their hashes, and
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,11 @@ from nas.report.front_figure import front_figure, full_range, nothing_measured
 from nas.report.page_html import document, escaped, write_page
 from nas.report.page_parts import SCRIPT, STYLE
 from nas.report.quantities import measured, plural, quantity
+from nas.report.retrained_section import retrained_section
 from nas.report.standings import ACCURACY, Standing, confirmation_line, standings
 from nas.report.theme import DARK, LIGHT
 from nas.report.trust_section import Curve, Section, sections
+from nas.retrained import Accuracy
 from nas.view import StudyView
 
 __all__ = ["front_figure", "front_html", "write_front_page"]
@@ -34,17 +36,31 @@ _ARROWS = {"maximize": "\N{UPWARDS ARROW}", "minimize": "\N{DOWNWARDS ARROW}"}
 
 
 def write_front_page(
-    path: Path, view: StudyView, *, notes: Sequence[str] = (), curve: Curve = (), baselines: str = ""
+    path: Path,
+    view: StudyView,
+    *,
+    notes: Sequence[str] = (),
+    curve: Curve = (),
+    baselines: str = "",
+    retrained: Mapping[str, Accuracy] | None = None,
 ) -> None:
     """Write the page of a study to `path`, whole or not at all; InputError when it cannot be written.
 
     `notes` are lines of plain text for the reader, shown above the plot; `curve` is what the hours have bought, and
-    `baselines` the address of the page that holds other samplers against the study.
+    `baselines` the address of the page that holds other samplers against the study. `retrained` are the accuracies of
+    retrained networks, by `arch_id`.
     """
-    write_page(path, front_html(view, notes=notes, curve=curve, baselines=baselines))
+    write_page(path, front_html(view, notes=notes, curve=curve, baselines=baselines, retrained=retrained))
 
 
-def front_html(view: StudyView, *, notes: Sequence[str] = (), curve: Curve = (), baselines: str = "") -> str:
+def front_html(
+    view: StudyView,
+    *,
+    notes: Sequence[str] = (),
+    curve: Curve = (),
+    baselines: str = "",
+    retrained: Mapping[str, Accuracy] | None = None,
+) -> str:
     """Return the page as text."""
     axes = Axes.of(view)
     shown = candidates(view, axes)
@@ -53,6 +69,7 @@ def front_html(view: StudyView, *, notes: Sequence[str] = (), curve: Curve = (),
 {_notes([*_remarks(view, is_empty=not shown), *notes])}
 {_plot(view, axes, shown) if shown else ""}
 {_tables(view)}
+{retrained_section(view, retrained or {})}
 {"".join(each.html for each in more)}
 {_link(baselines)}"""
     drawn = {"script": SCRIPT, "figures": _figures_json(view, axes, shown, more)} if shown else {}

@@ -38,6 +38,10 @@ MINUTES = 10.0
 """Of training that a kill costs at most."""
 
 
+class DivergedError(NasError):
+    """A training whose loss is no longer finite; all processes that share it find that out."""
+
+
 @dataclass(frozen=True)
 class How:
     """How trainings run here: the plan, the processes that share them, when to save, and who hears of what."""
@@ -94,7 +98,7 @@ def settled(job: Job, seed: int, device: str, choose: Callable[[], Plan], ranks:
 def retrain(job: Job, seed: int, how: How) -> Outcome | None:
     """Retrain a network from a seed, on from where it stands; return what it came to, None but in the first process.
 
-    NasError where the loss is no longer finite: what was saved last stays.
+    DivergedError where the loss is no longer finite: what was saved last stays.
     """
     folder, ranks = job.folder(seed), how.ranks
     best = Best(folder / BEST)
@@ -102,7 +106,7 @@ def retrain(job: Job, seed: int, how: How) -> Outcome | None:
     store = Checkpoints(folder / CHECKPOINTS, how.tell, sys.maxsize)
     staged = training.run(store, how.on_epoch)
     if staged.last.diverged:
-        raise NasError(_diverged(job, seed, staged, folder))
+        raise DivergedError(_diverged(job, seed, staged, folder))
     if not ranks.is_first:
         return None
     return _finished(job, seed, how, staged, best)

@@ -7,6 +7,7 @@ depend on how many processes there are.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,7 +55,9 @@ class Ranks:
         """Return what runs the network forward so that gradients are the means over all processes."""
         if self.world == 1:
             return network
-        parallel: nn.Module = DistributedDataParallel(network, broadcast_buffers=False)
+        with warnings.catch_warnings():  # what takes its place from torch 2.14 on is not in 2.11
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            parallel: nn.Module = DistributedDataParallel(network, broadcast_buffers=False)
         return parallel
 
     def wait(self) -> None:

@@ -58,6 +58,18 @@ def test_finalists_of_a_study_are_retrained_and_skipped_the_next_time(
     assert again.code == 0
     assert again.err.count("done before") == 4
     assert "2 seeds" in again.out
+    assert "retrained" in nas("front", "little", "--results", results).out
+    (page,) = [line for line in (results / "little" / "front.html").read_text().splitlines() if "Retrained:" in line]
+    assert "2 networks" in page
+    listed = json.loads(nas("front", "little", "--results", results, "--json").out)
+    means = {row["retrained_accuracy"] for row in listed} - {None}
+    assert means
+    number = next(row["trial"] for row in listed if row["retrained_accuracy"] is not None)
+    assert "retrained: test top-1" in nas("show", "little", number, "--results", results).out
+    assert (
+        "2 retrained, a rank correlation takes 5"
+        in nas("fidelity", "little", "--no-training", "--results", results).out
+    )
     model = results / "little" / "retrain" / rows[0]["arch_id"] / "tiny" / "0"
     evaluated = json.loads(nas("evaluate", model, "--data", "digits", "--json").out)
     assert evaluated["results"][0]["top1"] == pytest.approx(rows[0]["top1"])
@@ -101,6 +113,35 @@ def test_a_mistake_is_one_line(nas: Nas, finished: Finished, arguments: tuple[ob
     assert not (finished.folder / "retrain").exists()
 
 
+def begin(folder: Path, *settings: str, label: str = "tiny") -> Path:
+    """Write down what a training is begun with, so that no plan is measured; return its folder."""
+    source = Source(DIGITS, load_dataset(DIGITS, seed=0, validation_fraction=HELD_OUT), HELD_OUT, pytest.fail)
+    job = Job("", SMALL, source, changed(find_recipe("tiny"), settings), label, folder)
+    job.begun(Plan()).write(job.folder(0))
+    return job.folder(0)
+
+
+def test_processes_share_a_training_and_say_things_once(small: Path, tmp_path: Path) -> None:
+    wild = ("learning_rate=1e30", "optimizer=sgd")
+    folder = begin(tmp_path / "mine", "epochs=1")
+    begin(tmp_path / "mine", *wild, label="wild")
+    given = ["--arch", str(small), "--data", "digits", "--results", str(tmp_path), "--seeds", "1", "--device", "cpu"]
+    command = [sys.executable, "-m", "nas", "retrain", "mine", *given, "--gpus", "2"]
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*command, *more], capture_output=True, text=True, check=False)
+
+    done = run("--set", "epochs=1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("test top-1") == 1
+    assert done.stderr.count("seed 0: test top-1") == 1
+    assert json.loads((folder / "metrics.json").read_text())["processes"] == 2
+    failed = run("--as", "wild", *(part for setting in wild for part in ("--set", setting)))
+    assert failed.returncode == 1
+    assert failed.stderr.count("is not finite") == 1
+    assert "Traceback" not in failed.stderr
+
+
 def test_another_study_is_named(nas: Nas, finished: Finished) -> None:
     outcome = nas("retrain", "litle", "--results", finished.results)
     assert outcome.code == 2
@@ -126,12 +167,7 @@ def test_a_process_that_is_killed_goes_on_with_the_same_command(small: Path, tmp
         given = ["--arch", str(small), "--data", "digits", "--results", str(tmp_path / results), "--seeds", "1"]
         return [sys.executable, "-m", "nas", "retrain", "mine", *given, "--set", "epochs=12", "--save-steps", "5"]
 
-    source = Source(DIGITS, load_dataset(DIGITS, seed=0, validation_fraction=HELD_OUT), HELD_OUT, pytest.fail)
-    named = changed(find_recipe("tiny"), ["epochs=12"])
-    jobs = [Job("", SMALL, source, named, "tiny", tmp_path / results / "mine") for results in ("killed", "through")]
-    killed, through = (job.folder(0) for job in jobs)
-    for job in jobs:
-        job.begun(Plan()).write(job.folder(0))  # the plan is not measured
+    killed, through = (begin(tmp_path / results / "mine", "epochs=12") for results in ("killed", "through"))
     process = subprocess.Popen(command("killed"), stderr=subprocess.PIPE)
     ends = time.monotonic() + 60
     while not list(killed.glob("checkpoints/*")) and time.monotonic() < ends:
