@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 600
 FIRST_WAIT, LONGEST_WAIT = 0.25, 15.0
 SAID_AFTER = 1.0
 """Seconds of waiting from which on a user hears of it: two transactions that got into each other's way are no news."""
-HOPELESS = ("readonly database", "malformed", "not a database", "no such table")
+HOPELESS = ("readonly database", "malformed", "not a database", "no such table", "unable to open")
 """What SQLite says of faults that time does not mend."""
 
 T = TypeVar("T")

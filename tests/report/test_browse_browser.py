@@ -247,10 +247,10 @@ def test_a_database_that_goes_away_is_said_and_one_that_comes_back_is_read(open_
     with serving(tmp_path) as url:
         page = open_page(_study(url, "gone"))
         path.rename(tmp_path / "elsewhere")
-        page.wait_for_selector("#notice:has-text('cannot be read')", timeout=15_000)
+        page.wait_for_selector("#notice:has-text('cannot be read')", timeout=60_000)
         assert _rows(page) == ["0", "1"]
         (tmp_path / "elsewhere").rename(path)
-        page.wait_for_selector("#notice:empty", state="attached", timeout=15_000)
+        page.wait_for_selector("#notice:empty", state="attached", timeout=60_000)
 
 
 def test_hostile_names_stay_text(open_page: Open, tmp_path: Path) -> None:
