@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -18,7 +18,7 @@ from nas.data.journal import Sums
 from nas.errors import NasError
 
 
-def decode_blocks(canvas: Canvas, work: Iterable[Block], processes: int = 0) -> Iterator[tuple[Block, Sums]]:
+def decode_blocks(canvas: Canvas, work: Iterable[Block], processes: int = 0) -> Generator[tuple[Block, Sums]]:
     """Decode blocks into `canvas`, two a worker in flight, and yield each when it is written and noted.
 
     Without `processes`, in threads, a worker a core: Pillow decodes without the interpreter's lock. Many threads share
@@ -31,6 +31,7 @@ def decode_blocks(canvas: Canvas, work: Iterable[Block], processes: int = 0) -> 
         return [(block, pool.submit(decode, block)) for block in islice(todo, count)]
 
     todo = iter(work)
+    is_whole = False
     try:
         ahead = deque(submit(2 * workers))
         while ahead:
@@ -40,13 +41,25 @@ def decode_blocks(canvas: Canvas, work: Iterable[Block], processes: int = 0) -> 
                 canvas.journal.note(block.number, sums)
             ahead.extend(submit(1))
             yield block, sums
+        is_whole = True
     except BrokenProcessPool:
         raise NasError(
             "a process that decodes images was killed (out of memory?); what is decoded stays, "
             "the same command goes on from there"
         ) from None
     finally:
+        if not is_whole and isinstance(pool, ProcessPoolExecutor):
+            _kill(pool)
         pool.shutdown(cancel_futures=True)
+
+
+def _kill(pool: ProcessPoolExecutor) -> None:
+    """Kill the workers of a build that was interrupted: blocks that are not noted are decoded anew in any case.
+
+    The pool's own end asks them to leave; with a second Ctrl-C in the midst of it they were seen to stay for ever.
+    """
+    for process in list((pool._processes or {}).values()):  # `kill_workers` comes with Python 3.14
+        process.kill()
 
 
 def _pool(canvas: Canvas, processes: int) -> tuple[Executor, Callable[[Block], Sums]]:

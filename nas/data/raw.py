@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -101,10 +102,11 @@ def of_folder(listing: Listing, side: int, decoding: Decoding | None = None) -> 
         done = sum(len(rows[number][1]) for number in sums)
         how.progress(done, len(files))
         work = (_block(listing, order, number, part, side) for number, part in rows if number not in sums)
-        for block, found in decode_blocks(canvas, work, how.processes):
-            sums[block.number] = found
-            done += len(block.files)
-            how.progress(done, len(files))
+        with closing(decode_blocks(canvas, work, how.processes)) as decoded:
+            for block, found in decoded:
+                sums[block.number] = found
+                done += len(block.files)
+                how.progress(done, len(files))
         return _written(listing, canvas, places, [sums[number][0] for number, _ in rows])
 
     return Raw(listing.classes, labels, (3, side, side), write)

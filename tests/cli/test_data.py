@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -146,7 +145,8 @@ def test_a_store_that_does_not_fit_is_refused_before_anything_is_written(
     assert not list((tmp_path / "cache").rglob("*"))
 
 
-def test_a_build_that_was_killed_goes_on(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("signals", [[signal.SIGKILL], [signal.SIGINT, signal.SIGINT]])
+def test_a_build_that_was_stopped_goes_on(root: Path, tmp_path: Path, signals: list[signal.Signals]) -> None:
     for i in range(400):  # four blocks more
         shutil.copy(root / "train" / "cat" / "0.JPEG", root / "train" / "cat" / f"more{i}.JPEG")
     command = [sys.executable, "-m", "nas", "data", "build", spec(root), "--side", "256", "--workers", "1"]
@@ -155,8 +155,11 @@ def test_a_build_that_was_killed_goes_on(root: Path, tmp_path: Path) -> None:
     until = time.monotonic() + 60
     while time.monotonic() < until and not _noted(stores):
         time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    for each in signals:
+        process.send_signal(each)
+        time.sleep(0.05)
+    process.communicate(timeout=60)
+    assert process.returncode in {130, -signal.SIGINT, -signal.SIGKILL}
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "train: going on after" in done.stderr
     assert not list(stores.glob("*.partial"))
