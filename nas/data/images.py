@@ -266,13 +266,26 @@ def moments(pixels: Tensor) -> Moments:
 
     Exact over at most 50,000 evenly spaced images: a histogram of 256 levels loses nothing.
     """
-    pixels = pixels[:: -(-len(pixels) // _MOMENT_IMAGES)]
-    levels = torch.arange(256, dtype=torch.float64, device=pixels.device) / 255
+    return moments_of(pixels[:: moment_step(len(pixels))].split(_CHUNK))
+
+
+def moment_step(images: int) -> int:
+    """Return how far apart the images are that tell the moments of so many."""
+    return -(-images // _MOMENT_IMAGES)
+
+
+def moments_of(parts: Iterable[Tensor]) -> Moments:
+    """Return the moments of images that come in parts (N, C, H, W)."""
+    counts: Tensor | None = None
+    for part in parts:
+        found = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in part.unbind(1)])
+        counts = found if counts is None else counts + found
+    if counts is None:
+        raise ValueError("no images, so no moments")
+    levels = torch.arange(256, dtype=torch.float64, device=counts.device) / 255
     means, stds = [], []
-    for channel in pixels.unbind(1):
-        parts = channel.split(_CHUNK)  # flat ones are copies
-        counts = torch.stack([torch.bincount(part.flatten(), minlength=256) for part in parts]).sum(0)
-        share = counts.double() / channel.numel()
+    for channel in counts:
+        share = channel.double() / channel.sum()
         mean = (share * levels).sum()
         means.append(float(mean))
         stds.append(max(float((share * (levels - mean).square()).sum().sqrt()), _GREY_LEVEL))

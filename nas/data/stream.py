@@ -19,14 +19,14 @@ from torch import Tensor
 from nas.data.canvas import Pixels
 from nas.data.decode import decode, read
 from nas.data.folder import Listing
-from nas.data.images import Dataset, Images, moments, resize_into
+from nas.data.images import Dataset, Images, moment_step, moments_of, resize_into
 from nas.data.raw import Division, arrangement
 from nas.data.spec import DataSpec
 from nas.errors import DataError
 from nas.value import digest
 
 _AHEAD = 3  # batches that are decoded before they are asked for
-_SAMPLED = 2_000  # images that tell mean and deviation, to three digits
+_TOGETHER = 256  # images of a batch that tells mean and deviation
 
 
 class FileImages(Images):
@@ -125,8 +125,8 @@ class FileImages(Images):
 def stream(spec: DataSpec, listing: Listing, side: int, division: Division) -> Dataset:
     """Return the data set of listed files, divided as the store divides them, to be decoded on the fly.
 
-    Mean and deviation are those of some images. The fingerprint follows names, sizes and times of files: to know their
-    content, all would have to be read.
+    Mean and deviation are those of the store, for which up to 50,000 images are decoded now. The fingerprint follows
+    names, sizes and times of files: to know their content, all would have to be read.
     """
     labels = torch.tensor([file.label for file in listing.files])
     places, train, _ = arrangement(labels, listing.classes, division)
@@ -139,5 +139,7 @@ def stream(spec: DataSpec, listing: Listing, side: int, division: Division) -> D
         fingerprint=digest(listing.digest),
         mirror=True,
     )
-    sampled = torch.linspace(0, len(kept) - 1, min(_SAMPLED, len(kept))).long()
-    return data.stored(moments(kept.select(sampled).pixels), lambda _, other: (kept.at(other), held.at(other)))
+    sampled = torch.arange(0, len(kept), moment_step(len(kept))).split(_TOGETHER)
+    kept.expect(sampled)
+    known = moments_of(kept.select(indices).pixels for indices in sampled)
+    return data.stored(known, lambda _, other: (kept.at(other), held.at(other)))

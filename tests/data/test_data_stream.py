@@ -9,7 +9,7 @@ import torch
 
 from nas.cli.subject import data_task
 from nas.data.batches import evaluation_batches
-from nas.data.images import Dataset
+from nas.data.images import Dataset, moments_of
 from nas.data.load import load_dataset
 from nas.data.spec import DataSpec
 from nas.data.split import subset
@@ -52,6 +52,15 @@ def test_a_part_of_train_is_a_part_of_the_store(make_folder: MakeFolder) -> None
 def test_another_side_is_that_of_the_store(make_folder: MakeFolder) -> None:
     fly, store = (data.at(5) for data in both(make_folder(per_class=20)))
     assert torch.equal(torch.cat([batch.pixels for batch in fly.validation.in_order(3)]), store.validation.pixels)
+
+
+def test_moments_are_those_of_the_store_where_not_all_images_tell_them(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.data.images._MOMENT_IMAGES", 10)
+    fly, store = both(make_folder(per_class=20))
+    assert (fly.mean, fly.std) == (store.mean, store.std)
+    assert fly.mean != moments_of([store.train.pixels])[0]
 
 
 def test_what_is_expected_is_decoded_ahead_and_other_wishes_are_met(make_folder: MakeFolder) -> None:
