@@ -6,7 +6,7 @@ A network of about 100k parameters (the `nodepth_100k` reference) is trained by 
 weights, then with each option: averaged weights, blurred strides, the bias loss, suppression, adaptive clipping, Muon,
 mixup, and a teacher (`resnet20`, trained here first by the same recipe). Accuracy is that of the images held out, which
 choose nothing here: means of the last epoch with the standard deviation over seeds, and the mean difference of each
-seed with its 95 % interval (Student's t). Results: `benchmarks/results/retrain_options.json`.
+seed with its 95 % interval (Student's t). Results, by data: `benchmarks/results/retrain_options.json`.
 """
 
 from __future__ import annotations
@@ -97,8 +97,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    found = [compare(DataSpec.parse(text), given.images, given.epochs, given.seeds) for text in given.data]
-    write_whole(RESULT, json.dumps({"data": found, "environment": environment()}, indent=2) + "\n")
+    content = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
+    for text in given.data:
+        found = compare(DataSpec.parse(text), given.images, given.epochs, given.seeds)
+        content[found["data"]] = found | {"environment": environment()}
+        write_whole(RESULT, json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":
