@@ -16,11 +16,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from nas.records import Candidate, Fidelity, Measurement
 from nas.search import hold, ledger
 from nas.search.heart import Heart
-from nas.search.leases import Leases, Losses, Lost, Pulse
+from nas.search.leases import MOST_LOSSES, Leases, Losses, Lost, Pulse
 from nas.search.ledger import ERROR, LOSSES, MEASUREMENT, PULSE, WORKER, Kind, StoredTrial
 from nas.search.worker_id import NOBODY, claim_id, worker_id
 from nas.training.oom_kills import oom_kills
-from nas.value import compact_json
+from nas.value import FrozenMap, compact_json
 
 LEASE_SECONDS = 90.0
 """A worker that is silent for so long has lost its trial to whoever asks next."""
@@ -100,6 +100,26 @@ class Books:
     def settle(self) -> None:
         """Say that the claims of this object were all answered."""
         self._unsure.clear()
+
+    def adopt(self, lost: Lost, job_of: Callable[[Place, bool], Job]) -> Job | None:
+        """Take a lost trial over: same number, same seed, same result, from its checkpoint.
+
+        None where that has changed meanwhile, or the trial cost too many workers and is ended for that. `job_of` makes
+        the job of a place, in halves or not.
+        """
+        losses = lost.losses(oom_kills)
+        place = self.take(lost.trial, losses)
+        if place is None:
+            return None
+        job = job_of(place, losses.memory > 0)
+        if losses.memory > 1:
+            nothing = {"epochs": (), "metrics": FrozenMap[float]({}), "train_seconds": 0.0, "stopped": "memory"}
+            self.finish(job, Measurement(fidelity=job.fidelity, seed=job.seed, **nothing), ())
+        elif losses.times >= MOST_LOSSES:
+            self.fail(job, f"{losses.times} workers died with it, one after the other, before the next epoch was done")
+        else:
+            return job
+        return None
 
     def take(self, trial: StoredTrial, losses: Losses | None = None) -> Place | None:
         """Let this process have a trial that waits or was lost; None where that has changed meanwhile."""

@@ -7,6 +7,7 @@ worker asks.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from nas import pareto
 from nas.architecture import Architecture
@@ -14,15 +15,13 @@ from nas.records import Candidate, Measurement, StudyConfig
 from nas.search.books import Books, Job, Place
 from nas.search.enqueue import DuplicateError
 from nas.search.history import History, own_seed
-from nas.search.leases import MOST_LOSSES, Losses
 from nas.search.ledger import CANDIDATE, ENQUEUED, MEASUREMENT, NOTES, PROMOTES, SEED, Kind, StoredTrial
 from nas.search.promotion import ACCURACY_LIKE, Standing, next_promotion, next_replicate
 from nas.search.proposals import stored_values
 from nas.search.proposer import Proposer
 from nas.space import Genotype
-from nas.training.oom_kills import oom_kills
 from nas.trust import gate
-from nas.value import FrozenMap, compact_json, derive_seed
+from nas.value import compact_json, derive_seed
 
 
 class Claims:
@@ -81,28 +80,14 @@ class Claims:
         return stored_values(job.candidate, measurement, self._objectives)
 
     def _adopt(self) -> Job | None:
-        """Take over a trial that nobody runs any more: same number, same seed, same result, from its checkpoint."""
+        """Take over a trial that nobody runs any more."""
         candidates, again = self._history.running
         for books, trials in ((self._rungs, again), (self._candidates, candidates)):
             for lost in books.lost(trials):
-                losses = lost.losses(oom_kills)
-                if place := books.take(lost.trial, losses):
-                    job = self._job_of(lost.trial, place, losses)
-                    if not self._closed(books, job, losses):
-                        return job
+                if job := books.adopt(lost, partial(self._job_of, lost.trial)):
+                    return job
                 self._history.follow()
         return None
-
-    def _closed(self, books: Books, job: Job, losses: Losses) -> bool:
-        """End a trial that cost too many workers; return whether it was."""
-        if losses.memory > 1:
-            nothing = {"epochs": (), "metrics": FrozenMap[float]({}), "train_seconds": 0.0, "stopped": "memory"}
-            books.finish(job, Measurement(fidelity=job.fidelity, seed=job.seed, **nothing), ())
-        elif losses.times >= MOST_LOSSES:
-            books.fail(job, f"{losses.times} workers died with it, one after the other, before the next epoch was done")
-        else:
-            return False
-        return True
 
     def _take_up(self, accept: Callable[[Architecture], object]) -> Job | None:
         """Begin what was enqueued first, and anew what an older version gave up for lost."""
@@ -149,9 +134,9 @@ class Claims:
             attributes[SEED] = self._seed(kind, number)
         return self._job(kind, candidate, rung, self._rungs.start(attributes))
 
-    def _job_of(self, trial: StoredTrial, place: Place, losses: Losses | None = None) -> Job:
+    def _job_of(self, trial: StoredTrial, place: Place, is_halved: bool = False) -> Job:
         rung = 0 if trial.kind == "candidate" else trial.promotes[1]
-        return self._job(trial.kind, trial.candidate, rung, place, is_halved=bool(losses and losses.memory))
+        return self._job(trial.kind, trial.candidate, rung, place, is_halved=is_halved)
 
     def _job(self, kind: Kind, candidate: Candidate, rung: int, place: Place, *, is_halved: bool = False) -> Job:
         fidelity, seed = self._config.fidelities[rung], self._seed(kind, candidate.number)

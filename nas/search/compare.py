@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
 from contextlib import AbstractContextManager
+from functools import partial
 from itertools import product
 
 import optuna
@@ -27,7 +28,6 @@ from nas.search.lock import exclusive
 from nas.search.loop import Event, work
 from nas.search.outage import patient
 from nas.search.study import Study
-from nas.training.oom_kills import oom_kills
 from nas.value import compact_json, derive_seed
 
 Key = tuple[tuple[str, str], int]
@@ -132,9 +132,10 @@ class Comparison:
             key = _key(lost.trial)
             if key not in self._wanted or key in self._tried:
                 self._books.drop(lost.trial)
-            elif place := self._books.take(lost.trial, lost.losses(oom_kills)):
-                self._tried.add(key)
-                return self._job(self._wanted[key], key[1], place)
+                continue
+            self._tried.add(key)
+            if job := self._books.adopt(lost, partial(self._job, self._wanted[key], key[1])):
+                return job
         return None
 
     def _next(self, trials: Sequence[StoredTrial], accept: Callable[[Architecture], object]) -> Job | None:
@@ -153,11 +154,19 @@ class Comparison:
         (trials,) = self._ledger.read()
         return [each for each in trials if each.attributes.get(RUNG, self._top) == self._rung]
 
-    def _job(self, reference: ReferenceRecord, seed: int, place: Place) -> Job:
+    def _job(self, reference: ReferenceRecord, seed: int, place: Place, is_halved: bool = False) -> Job:
         config = self._study.config
         train_seed = derive_seed(config.seed, reference.name, seed, "train")
-        fidelity = config.fidelities[self._rung]
-        return Job(reference, self._rung, fidelity, train_seed, place.trial_id, place.trial_number, claim=place.claim)
+        return Job(
+            reference,
+            self._rung,
+            config.fidelities[self._rung],
+            train_seed,
+            place.trial_id,
+            place.trial_number,
+            claim=place.claim,
+            is_halved=is_halved,
+        )
 
 
 def _key(trial: StoredTrial) -> Key:

@@ -39,6 +39,8 @@ def advice(said: str) -> str:
 
 def first_line(error: BaseException) -> str:
     """Return what a driver said, in a line."""
+    if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__ is not None:
+        error = error.__cause__
     cause = getattr(error, "orig", None) or error
     words = str(cause)
     if len(cause.args) == 2 and isinstance(cause.args[1], str):  # PyMySQL: a number, and words

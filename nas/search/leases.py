@@ -36,11 +36,12 @@ class Pulse(Value):
 
 
 class Losses(Value):
-    """How many workers were lost with a trial: since it last came further than `epoch`, and for memory in all."""
+    """How many workers were lost with a trial: in a row since it last came further than `epoch`; for memory; in all."""
 
     times: int = 0
     epoch: int = 0
     memory: int = 0
+    total: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,10 @@ class Lost:
         kills = oom_kills() if is_gone(worker) and self.pulse.oom_kills is not None else None
         of_memory = kills is not None and kills > (self.pulse.oom_kills or 0)
         return Losses(
-            times=1 if went_on else before.times + 1, epoch=self.pulse.epoch, memory=before.memory + of_memory
+            times=1 if went_on else before.times + 1,
+            epoch=self.pulse.epoch,
+            memory=before.memory + of_memory,
+            total=before.total + 1,
         )
 
 

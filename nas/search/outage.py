@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from nas.errors import StudyError
 from nas.search.faults import first_line
 from nas.search.lock import LockLostError
+from nas.search.read_only import ReadOnlyStorage
 from nas.search.storage import shown
 
 PATIENCE_SECONDS = 600
@@ -46,8 +47,11 @@ _log = logging.getLogger(__name__)
 def outlast(storage: RDBStorage, call: Callable[[], T]) -> T:
     """Return what `call` gives, tried again while the database is away; StudyError after `PATIENCE_SECONDS`.
 
-    The call must be one that may be made twice: an answer that was lost may have been a yes.
+    The call must be one that may be made twice: an answer that was lost may have been a yes. For those who only look
+    it is made once.
     """
+    if isinstance(storage, ReadOnlyStorage):
+        return call()
     wait, began, is_said = FIRST_WAIT, time.monotonic(), False
     while True:  # ends: with an answer, with another error, or with patience
         try:
@@ -91,4 +95,4 @@ def is_outage(error: BaseException | None) -> bool:
 def _reason(error: Exception) -> str:
     if isinstance(error, LockLostError):
         return "the connection that held the lock of the study was ended"
-    return first_line(error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error)
+    return first_line(error)

@@ -16,11 +16,9 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from nas.errors import StudyError
+from nas.search.faults import first_line
 from nas.search.stamp import read_by_ourselves
 from nas.search.storage import NOT_A_URL, shown, sqlite_path
-
-Database = RDBStorage
-"""A database for those who only look; what opens it is our own."""
 
 TIMEOUT_SECONDS = 10
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -30,7 +28,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
 """What a connection to a server is opened with: every transaction of it is read-only."""
 
 
-def open_read_only(url: str) -> Database:
+class ReadOnlyStorage(RDBStorage):
+    """A database for those who only look: where it is away they say so at once, and nobody waits for it."""
+
+
+def open_read_only(url: str) -> ReadOnlyStorage:
     """Return the storage at `url` for reading; StudyError when there is none. A write to it is the database's error."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     path = sqlite_path(url)
@@ -38,7 +40,7 @@ def open_read_only(url: str) -> Database:
         raise StudyError(f"storage {shown(url)}: no such file")
     try:
         with read_by_ourselves():
-            return RDBStorage(
+            return ReadOnlyStorage(
                 url, engine_kwargs=_settings(url, path), skip_compatibility_check=True, skip_table_creation=True
             )
     except (ArgumentError, NoSuchModuleError):
@@ -56,13 +58,6 @@ def reachable(url: str) -> Iterator[None]:
         yield
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError, sqlite3.Error) as error:
         raise StudyError(f"storage {shown(url)}: cannot be read: {first_line(error)}") from None
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of what went wrong, as the driver said it."""
-    cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
-    words = str(getattr(cause, "orig", None) or cause or error).strip()
-    return words.splitlines()[0] if words else type(error).__name__
 
 
 def _settings(url: str, path: Path | None) -> dict[str, Any]:

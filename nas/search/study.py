@@ -200,9 +200,10 @@ class Study:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether its workers were told to stop since this object was made."""
-        return self._limits().stop != self._stop
+        """Whether its workers were told to stop since this object was made; a database that is away is an error."""
+        return self._limits_now().stop != self._stop
 
+    @patient
     def refuse_stopped(self) -> None:
         """Raise StoppedError where its workers were told to stop since this object was made."""
         if self.is_stopped:
@@ -326,6 +327,9 @@ class Study:
 
     @patient
     def _limits(self) -> Limits:
+        return self._limits_now()
+
+    def _limits_now(self) -> Limits:
         known = study_attributes(self._storage, self._main._study_id, (BUDGET, HOURS, LEASE, STOP))
         self._lease = float(known.get(LEASE, LEASE_SECONDS))
         hours = known.get(HOURS)

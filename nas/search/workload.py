@@ -10,7 +10,7 @@ from typing import Any
 
 from nas.effort import busy_hours
 from nas.records import Status
-from nas.search.catalogue import FIDELITY_SUFFIX, REFERENCES_SUFFIX, RUNGS_SUFFIX
+from nas.search.glance import SUFFIXES
 from nas.search.hold import ages, pulses
 from nas.search.leases import read_pulse
 from nas.search.ledger import LOSSES, WORKER, Ledger, StoredTrial
@@ -58,8 +58,7 @@ class Watch:
     """Looks at a study again and again; what has ended is read once."""
 
     def __init__(self, study: Study) -> None:
-        suffixes = ("", RUNGS_SUFFIX, FIDELITY_SUFFIX, REFERENCES_SUFFIX)
-        self._study, self._ledger = study, Ledger(study.storage, *(study.name + suffix for suffix in suffixes))
+        self._study, self._ledger = study, Ledger(study.storage, *(study.name + suffix for suffix in SUFFIXES))
 
     def look(self) -> Workload:
         """Return where the study stands now."""
@@ -112,7 +111,7 @@ def _errors(ended: Sequence[tuple[Status, str]], trials: Sequence[StoredTrial]) 
             kind = message.partition(":")[0] if status is Status.FAILED else str(status)
             counts[kind] += 1
             last[kind] = message
-    lost = sum(int(trial.attributes.get(LOSSES, {}).get("times", 0)) for trial in trials)
+    lost = sum(int(trial.attributes.get(LOSSES, {}).get("total", 0)) for trial in trials)
     if lost:
         counts["worker lost"], last["worker lost"] = lost, "its trial went on in another"
     return {kind: (count, last[kind]) for kind, count in counts.most_common()}

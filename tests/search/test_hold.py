@@ -17,12 +17,15 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from nas.errors import StoppedError, StudyError
 from nas.records import Status
 from nas.search import hold, ledger, outage
+from nas.search.fidelity import repeats
 from nas.search.heart import Heart
 from nas.search.leases import MOST_LOSSES, Leases
 from nas.search.ledger import PULSE, WORKER, read_trials
 from nas.search.lock import LockLostError, exclusive
 from nas.search.loop import Event, Finished, TakenOver, run
+from nas.search.read_only import open_read_only
 from nas.search.study import Study
+from nas.search.worker_id import worker_id
 from tests.core.examples import config, measurement
 from tests.search.fakes import FakeEvaluator, accept_all
 
@@ -31,6 +34,7 @@ import sys
 from nas.search.loop import Finished, TakenOver, run
 from nas.search.storage import open_storage
 from nas.search.study import Study
+from nas.search.worker_id import worker_id
 from tests.search.fakes import FakeEvaluator, accept_all
 
 class Slow(FakeEvaluator):
@@ -47,6 +51,8 @@ def tell(event):
 run(Study.open(open_storage(sys.argv[1]), sys.argv[2]), Slow(), accept_all, tell)
 """
 LEASE = 1.5
+NOBODY_ALIVE = worker_id(2**22 + 1)
+"""A process of this host that there cannot be: Linux numbers no higher."""
 
 
 @pytest.fixture
@@ -178,8 +184,7 @@ def test_a_trial_that_was_killed_for_memory_is_tried_in_halves_and_then_never_ag
     study: Study, as_dead_worker: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kills = [0]
-    for where in ("books", "claims"):
-        monkeypatch.setattr(f"nas.search.{where}.oom_kills", lambda: kills[0])
+    monkeypatch.setattr("nas.search.books.oom_kills", lambda: kills[0])
     tries = [study.claim(accept_all)]
     kills[0] += 1
     tries.append(study.claim(accept_all))
@@ -188,6 +193,18 @@ def test_a_trial_that_was_killed_for_memory_is_tried_in_halves_and_then_never_ag
     assert study.claim(accept_all).candidate.number == 1
     as_dead_worker()
     assert study.records()[0].status(study.config.fidelities) is Status.OUT_OF_MEMORY
+
+
+def test_a_further_seed_that_costs_worker_after_worker_is_given_up_too(study: Study) -> None:
+    run(study, FakeEvaluator(), accept_all)
+    record = study.records()[0]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("nas.search.books.worker_id", lambda: NOBODY_ALIVE)
+        seeds = [repeats(study, [record], 2).claim(accept_all).seed for _ in range(MOST_LOSSES)]
+        assert len(set(seeds)) == 1
+        assert repeats(study, [record], 2).claim(accept_all) is None
+    (trial,) = read_trials(study.storage, study.name + "/fidelity")
+    assert trial.error.startswith("5 workers died with it")
 
 
 @pytest.fixture
@@ -307,6 +324,21 @@ def test_what_time_does_not_mend_is_raised_at_once(study: Study, quick: list[flo
     with pytest.raises(type(error)):
         outage.outlast(study.storage, call)
     assert quick == []
+
+
+def test_whoever_only_looks_is_told_at_once_that_a_database_is_away(
+    study: Study, quick: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = Study.open(open_read_only(str(study.storage.url)), study.name)
+
+    def away(_: object) -> None:
+        raise OperationalError("SELECT", {}, Exception("connection refused"))
+
+    monkeypatch.setattr(ledger.Ledger, "read", away)
+    with pytest.raises(OperationalError):
+        reader.records()
+    assert quick == []
+    reader.storage.engine.dispose()
 
 
 def test_a_taken_over_job_is_told_and_not_counted(study: Study, as_other_host: Callable[[], None]) -> None:

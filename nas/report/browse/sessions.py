@@ -20,7 +20,7 @@ from nas.report.dataset import baseline, dataset, retrained
 from nas.report.search_figures import Hours, Studies
 from nas.search.curve import own_hours
 from nas.search.glance import Glance, Span, Stamp, glances, spans, stamp
-from nas.search.read_only import Database, open_read_only, reachable
+from nas.search.read_only import ReadOnlyStorage, open_read_only, reachable
 from nas.search.samplers.named import SAMPLERS
 from nas.search.storage import shown, sqlite_url
 from nas.search.study import Study
@@ -62,7 +62,7 @@ class Session:
     folder: Path
     where: Where
     lock: threading.RLock = field(default_factory=threading.RLock)
-    _storage: Database | None = None
+    _storage: ReadOnlyStorage | None = None
     _study: Study | None = None
     _stamp: Stamp | None = None
     _snapshot: Snapshot | None = None
@@ -113,7 +113,7 @@ class Sessions:
     def __init__(self, results: Path, storage: str | None, verbs: frozenset[str] = frozenset()) -> None:
         self.results, self.storage, self._verbs = results, storage, verbs
         self._open: dict[str, Session] = {}
-        self._storages: dict[str, Database] = {}
+        self._storages: dict[str, ReadOnlyStorage] = {}
         self._lock = threading.Lock()
 
     @property
