@@ -10,16 +10,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from nas.search.workers import USERS_FAULT, reason_of, see_off
+
 QUICK_SECONDS = 30
 MOST_QUICK_DEATHS = 3
 """A worker that dies within so many seconds of its start, so many times in a row, is not started again."""
-PATIENCE_SECONDS = 10
-"""How long a worker that was let go may take to end before it is killed."""
-
 LET_GO = {0, 130}
 """Exit codes of a worker that found nothing left to do, or was interrupted."""
-HOPELESS = 2
-"""Exit code of a worker that cannot use what it was given: it could not the next time either."""
 
 VERDICT = "worker ended: "
 _TAIL = 4_000
@@ -58,11 +55,11 @@ class Keeper:
                 yield chunk
             code = process.wait()
             _close(process)
-            reason = _reason(code, tail)
+            reason = reason_of(code, tail.decode(errors="replace"))
             deaths = deaths + 1 if time.monotonic() - started < QUICK_SECONDS else 1
             if self._is_let_go or code in LET_GO:
                 return
-            if code == HOPELESS or deaths == MOST_QUICK_DEATHS:
+            if code == USERS_FAULT or deaths == MOST_QUICK_DEATHS:
                 yield f"{VERDICT}{reason}\n".encode()
                 return
             yield f"worker died: {reason}; it starts again\n".encode()
@@ -78,11 +75,7 @@ class Keeper:
         self.let_go()
         if self._process is None:
             return
-        try:
-            self._process.wait(PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        see_off(self._process)
         _close(self._process)
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -126,14 +119,3 @@ def _close(process: subprocess.Popen[bytes]) -> None:
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             pipe.close()
-
-
-def _reason(code: int, tail: bytes) -> str:
-    if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    return _last_line(tail).removeprefix("nas: ") or f"exit code {code}"
-
-
-def _last_line(said: bytes) -> str:
-    lines = [line for line in said.decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip() if lines else ""

@@ -16,9 +16,9 @@ from typing import Any, Self
 
 from nas.errors import InputError, NasError
 from nas.launch.crew import Crew, Order
-from nas.launch.keep import MOST_QUICK_DEATHS, PATIENCE_SECONDS, QUICK_SECONDS, Keeper, verdict
+from nas.launch.keep import MOST_QUICK_DEATHS, QUICK_SECONDS, Keeper, verdict
 from nas.launch.options import Reader, share
-from nas.search.workers import Ended
+from nas.search.workers import PATIENCE_SECONDS, Ended
 
 OPTIONS: Mapping[str, Reader] = {"num_cpus": share, "num_gpus": share}
 """Of a processor and of a GPU, what one worker takes."""

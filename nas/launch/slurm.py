@@ -20,9 +20,9 @@ from typing import Any, Self
 
 from nas.errors import InputError, NasError
 from nas.launch.crew import Crew, Order
-from nas.launch.keep import PATIENCE_SECONDS, verdict
+from nas.launch.keep import verdict
 from nas.launch.options import Reader, text, whole
-from nas.search.workers import Ended
+from nas.search.workers import PATIENCE_SECONDS, Ended, see_off
 
 LOOK_SECONDS = 5.0
 """Between two questions to Slurm: one server answers them for everybody."""
@@ -198,11 +198,7 @@ class LocalCrew:
         for process in processes:
             process.terminate()
         for process in processes:
-            try:
-                process.wait(PATIENCE_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            see_off(process)
 
     @property
     def place(self) -> str:

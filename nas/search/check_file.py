@@ -14,6 +14,7 @@ from urllib.parse import quote
 import filelock
 
 from nas.search.faults import advice
+from nas.search.workers import MOST_ON_SQLITE
 
 NETWORK = (
     *("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "glusterfs", "pvfs2", "orangefs", "davfs"),
@@ -22,8 +23,6 @@ NETWORK = (
 """How the names of file systems begin that several machines share; SQLite's write-ahead log needs shared memory."""
 LITTLE_BYTES, NO_BYTES = 100 * 2**20, 2**20
 MOUNTS = Path("/proc/self/mounts")
-MOST_WORKERS = 8
-"""One writes at a time: more workers than this wait for each other."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +72,9 @@ def said_of_file(path: Path, facts: FileFacts, workers: int, problems: list[str]
         problems.append(advice(facts.integrity))
     if not facts.is_writable:
         problems.append(f"folder {path.parent} cannot be written, and SQLite keeps its log there: copy the study away")
-    if workers > MOST_WORKERS:
+    if workers > MOST_ON_SQLITE:
         problems.append(
-            f"{workers} workers are more than the {MOST_WORKERS} that SQLite serves: `nas storage copy` to a server"
+            f"{workers} workers are more than the {MOST_ON_SQLITE} that SQLite serves: `nas storage copy` to a server"
         )
     if facts.is_network:
         warnings.append(

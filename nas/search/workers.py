@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from nas.errors import InputError
 from nas.records import Plan
@@ -140,11 +140,7 @@ class Crew:
         for process in self._running.values():
             _let_go(process)
         for process in self._running.values():
-            try:
-                process.wait(PATIENCE_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            see_off(process)
 
     @property
     def place(self) -> str:
@@ -190,11 +186,24 @@ class Crew:
         self._running[number] = process
 
     def _reason(self, number: int, code: int) -> str:
-        if code < 0:
-            return f"killed by {signal.Signals(-code).name}"
-        said = self.log(number).read_text(encoding="utf-8", errors="replace").split("\n") if code else []
-        lines = [line for line in said if line.strip()]
-        return "" if code == 0 else lines[-1].removeprefix("nas: ") if lines else f"exit code {code}"
+        return reason_of(code, self.log(number).read_text(encoding="utf-8", errors="replace")) if code else ""
+
+
+def reason_of(code: int, said: str) -> str:
+    """Return why a worker died: the signal, or the last line that it said."""
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    lines = [line for line in said.splitlines() if line.strip()]
+    return lines[-1].strip().removeprefix("nas: ") if lines else f"exit code {code}"
+
+
+def see_off(process: subprocess.Popen[Any]) -> None:
+    """Wait for a process that was told to end, and kill it where it does not."""
+    try:
+        process.wait(PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _let_go(process: subprocess.Popen[bytes]) -> None:
