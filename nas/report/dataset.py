@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from nas.pareto import DIRECTIONS
@@ -16,6 +12,8 @@ from nas.records import ReferenceRecord, Status, TrialRecord
 from nas.report.candidates import Axes, label, rung_words
 from nas.report.quantities import measured, quantity
 from nas.report.theme import DARK, LIGHT
+from nas.retrained import accuracies
+from nas.retrained import retrained as retrained_networks
 from nas.trust.noise import seed_noise
 from nas.view import StudyView
 
@@ -78,21 +76,11 @@ def margins(view: StudyView, records: Sequence[TrialRecord], names: Sequence[str
 
 
 def retrained(folder: Path, view: StudyView) -> dict[str, dict[int, float]]:
-    """Return what retrained networks of a study came to on the test split, by trial; nothing where none was.
-
-    Means over the seeds, all by the recipe that most networks were retrained by. Each training that is done has its
-    `retrain/<arch_id>/<recipe>/<seed>/metrics.json`; one that cannot be read is passed over.
-    """
-    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for path in sorted(folder.glob("retrain/*/*/*/metrics.json")):
-        arch_id, recipe = path.parts[-4:-2]
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            found[recipe][arch_id].append(float(json.loads(path.read_text(encoding="utf-8"))["test"]["top1"]))
-    if not found:
-        return {}
-    networks = max(found.values(), key=len)
-    trials = {record.number: networks.get(record.arch_id) for record in view.records if record.is_network}
-    return {RETRAINED: {number: fmean(values) for number, values in trials.items() if values}}
+    """Return what retrained networks of a study came to on the test split, by trial; nothing where none was."""
+    found = accuracies(retrained_networks(folder))
+    known = {record.number: record.arch_id for record in view.records if record.is_network}
+    trials = {number: found[arch_id].mean for number, arch_id in known.items() if arch_id in found}
+    return {RETRAINED: trials} if trials else {}
 
 
 def _outside(name: str, record: TrialRecord, view: StudyView) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -15,12 +15,20 @@ from nas.space import SearchSpace
 from nas.space_file import load_space
 from nas.value import FrozenMap
 from nas.view import StudyView
+from tests.report.chromium import chromium
 
 RUNGS = (Fidelity(epochs=4, resolution=8), Fidelity(epochs=12, resolution=8), Fidelity(epochs=40, resolution=8))
 CAP = 15_000
 
 MakeView = Callable[..., StudyView]
 MakeRecord = Callable[..., TrialRecord]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Give Chromium."""
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -117,7 +117,9 @@ def test_retrained_accuracies_appear_when_there_are_some(tmp_path: Path, databas
     view = Study.open(open_read_only(sqlite_url(database)), "tiny").view()
     assert retrained(tmp_path, view) == {}
     arch_id = view.records[3].arch_id
-    for name, text in (("0", '{"test": {"top1": 0.5}}'), ("1", '{"test": {"top1": 0.7}}'), ("2", "broken")):
+    rest = {"top5": 0.9, "loss": 1.0, "calibration_error": 0.1}
+    half, more = (json.dumps({"test": {"top1": top1, **rest}}) for top1 in (0.5, 0.7))
+    for name, text in (("0", half), ("1", more), ("2", "broken")):
         (tmp_path / "retrain" / arch_id / "tiny" / name).mkdir(parents=True)
         (tmp_path / "retrain" / arch_id / "tiny" / name / "metrics.json").write_text(text)
     found = retrained(tmp_path, view)

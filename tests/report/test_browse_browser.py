@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -23,59 +21,25 @@ from nas.search.storage import sqlite_url
 from nas.search.study import Study
 from nas.view import StudyView
 from tests.report.browsing import make_study, run, serving
+from tests.report.chromium import watched
 
 Open = Callable[..., Any]
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&lt;b&gt;"
 READY = "#plot .main-svg"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Start Chromium; without one the tests are skipped, on CI they fail."""
-    known = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
-    try:
-        from playwright.sync_api import Error, sync_playwright
-    except ImportError:
-        _give_up("playwright is not installed")
-    with sync_playwright() as playwright:
-        try:
-            started = playwright.chromium.launch(executable_path=next(filter(None, known), None), args=FLAGS)
-        except Error as error:
-            _give_up(f"chromium does not start: {str(error).strip().splitlines()[0]}")
-        yield started
-        started.close()
-
-
-def _give_up(reason: str) -> NoReturn:
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture
 def open_page(browser: Any) -> Iterator[Open]:
-    """Open an address; afterwards it must have shown no dialog, logged nothing, and asked nobody else."""
-    context = browser.new_context(accept_downloads=True)
-    faults: list[str] = []
+    """Open an address."""
+    with watched(browser, counts=_counts) as visit:
 
-    def open_it(url: str, *, width: int = 1280, height: int = 900, wait: str = READY) -> Any:
-        page = context.new_page()
-        page.set_viewport_size({"width": width, "height": height})
-        page.on("dialog", lambda dialog: (faults.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        page.on("console", lambda message: faults.append(message.text) if _counts(message.text) else None)
-        page.on("pageerror", lambda error: faults.append(f"error {error}"))
-        home = url.split("/?")[0]
-        local = (home, "data:", "blob:")
-        page.on("request", lambda request: None if request.url.startswith(local) else faults.append(request.url))
-        page.goto(url)
-        page.wait_for_selector(wait, timeout=20_000)
-        return page
+        def open_it(url: str, *, width: int = 1280, height: int = 900, wait: str = READY) -> Any:
+            page = visit(url, width, height)
+            page.wait_for_selector(wait, timeout=20_000)
+            return page
 
-    yield open_it
-    context.close()
-    assert faults == []
+        yield open_it
 
 
 def _counts(text: str) -> bool:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
@@ -18,6 +16,7 @@ from nas.report.front_page import write_front_page
 from nas.report.trust_section import Curve
 from nas.search.problem import solve
 from nas.view import StudyView
+from tests.report.chromium import watched
 
 MakeView = Callable[..., StudyView]
 MakeRecord = Callable[..., TrialRecord]
@@ -27,59 +26,22 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)><b>&lt;
 POINTS = "#plot .scatterlayer .trace .points path"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Start Chromium; without one the tests are skipped, on CI they fail."""
-    known = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
-    try:
-        from playwright.sync_api import Error, sync_playwright
-    except ImportError:
-        _give_up("playwright is not installed")
-    with sync_playwright() as playwright:
-        try:
-            path = next(filter(None, known), None)  # None: the one that playwright has downloaded, if it has
-            started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        except Error as error:
-            _give_up(f"chromium does not start: {str(error).strip().splitlines()[0]}")
-        yield started
-        started.close()
-
-
 @pytest.fixture
 def open_page(browser: Any, tmp_path: Path) -> Iterator[Open]:
-    """Open the page of a study; afterwards it must have shown no dialog, logged nothing and asked for no other file."""
-    context = browser.new_context()
-    faults: list[str] = []
+    """Open the page of a study."""
+    with watched(browser) as visit:
 
-    def open_it(
-        view: StudyView, *, notes: Sequence[str] = (), curve: Curve = (), width: int = 1280, height: int = 800
-    ) -> Any:
-        path = tmp_path / "front.html"
-        write_front_page(path, view, notes=notes, curve=curve)
-        page = context.new_page()
-        page.set_viewport_size({"width": width, "height": height})
-        page.on("dialog", lambda dialog: (faults.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        page.on("console", lambda message: faults.append(f"console {message.text}"))
-        page.on("pageerror", lambda error: faults.append(f"error {error}"))
-        page.on("request", lambda request: faults.append(request.url) if _is_foreign(request.url, path) else None)
-        page.goto(path.as_uri())
-        if page.locator("#plot").count():
-            page.wait_for_selector(POINTS, state="attached")
-        return page
+        def open_it(
+            view: StudyView, *, notes: Sequence[str] = (), curve: Curve = (), width: int = 1280, height: int = 800
+        ) -> Any:
+            path = tmp_path / "front.html"
+            write_front_page(path, view, notes=notes, curve=curve)
+            page = visit(path.as_uri(), width, height)
+            if page.locator("#plot").count():
+                page.wait_for_selector(POINTS, state="attached")
+            return page
 
-    yield open_it
-    context.close()
-    assert faults == []
-
-
-def _give_up(reason: str) -> NoReturn:
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-def _is_foreign(url: str, page: Path) -> bool:
-    return url != page.as_uri() and not url.startswith(("data:", "blob:"))
+        yield open_it
 
 
 def _hover(page: Any, index: int) -> str:

@@ -10,37 +10,28 @@ import pytest
 
 from nas.report.interference_page import Inspection, write_interference_page
 from tests.report import test_front_page_browser as front
+from tests.report.chromium import watched
 from tests.report.inspections import HOSTILE, hostile, inspection
 
 Open = Callable[..., Any]
 
-browser = front.browser
 CELLS = "#heat .heatmaplayer text"
 BARS = "#realised .bars .point path"
 
 
 @pytest.fixture
 def open_page(browser: Any, tmp_path: Path) -> Iterator[Open]:
-    """Open the page; afterwards it must have shown no dialog, logged nothing and asked for no other file."""
-    context = browser.new_context()
-    faults: list[str] = []
+    """Open the page."""
+    with watched(browser) as visit:
 
-    def open_it(found: Inspection, *, width: int = 1280, height: int = 800) -> Any:
-        path = tmp_path / "network.html"
-        write_interference_page(path, found)
-        page = context.new_page()
-        page.set_viewport_size({"width": width, "height": height})
-        page.on("dialog", lambda dialog: (faults.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        page.on("console", lambda message: faults.append(f"console {message.text}"))
-        page.on("pageerror", lambda error: faults.append(f"error {error}"))
-        page.on("request", lambda r: faults.append(r.url) if front._is_foreign(r.url, path) else None)
-        page.goto(path.as_uri())
-        page.wait_for_selector(BARS, state="attached")
-        return page
+        def open_it(found: Inspection, *, width: int = 1280, height: int = 800) -> Any:
+            path = tmp_path / "network.html"
+            write_interference_page(path, found)
+            page = visit(path.as_uri(), width, height)
+            page.wait_for_selector(BARS, state="attached")
+            return page
 
-    yield open_it
-    context.close()
-    assert faults == []
+        yield open_it
 
 
 def test_it_draws_all_three_figures(open_page: Open) -> None:

@@ -15,13 +15,13 @@ from nas.report.sampler_curves import Hours, Studies
 from nas.report.sampler_page import sampler_html, write_sampler_page
 from nas.view import StudyView
 from tests.report import test_front_page_browser as front
+from tests.report.chromium import watched
 from tests.report.conftest import RUNGS
 from tests.report.test_front_page_browser import HOSTILE
 
 MakeView = Callable[..., StudyView]
 Open = Callable[..., Any]
 
-browser = front.browser
 LINES = "#trials .scatterlayer .trace .lines path"
 HOURS = {name: {(number, RUNGS[-1]): 0.1 + number / 10 for number in range(18)} for name in ("cap", "random")}
 
@@ -35,26 +35,19 @@ def studies(make_view: MakeView, records: Sequence[TrialRecord]) -> Studies:
 
 @pytest.fixture
 def open_page(browser: Any, tmp_path: Path) -> Iterator[Open]:
-    """Open the page; afterwards it must have shown no dialog, logged nothing and asked for no other file."""
-    context = browser.new_context()
-    faults: list[str] = []
+    """Open the page."""
+    with watched(browser) as visit:
 
-    def open_it(studies: Studies, hours: dict[str, Hours] | None = None, width: int = 1280, height: int = 800) -> Any:
-        path = tmp_path / "baselines.html"
-        write_sampler_page(path, studies, hours=hours, front="front.html")
-        page = context.new_page()
-        page.set_viewport_size({"width": width, "height": height})
-        page.on("dialog", lambda dialog: (faults.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        page.on("console", lambda message: faults.append(f"console {message.text}"))
-        page.on("pageerror", lambda error: faults.append(f"error {error}"))
-        page.on("request", lambda r: faults.append(r.url) if front._is_foreign(r.url, path) else None)
-        page.goto(path.as_uri())
-        page.wait_for_selector(LINES, state="attached")
-        return page
+        def open_it(
+            studies: Studies, hours: dict[str, Hours] | None = None, width: int = 1280, height: int = 800
+        ) -> Any:
+            path = tmp_path / "baselines.html"
+            write_sampler_page(path, studies, hours=hours, front="front.html")
+            page = visit(path.as_uri(), width, height)
+            page.wait_for_selector(LINES, state="attached")
+            return page
 
-    yield open_it
-    context.close()
-    assert faults == []
+        yield open_it
 
 
 def test_the_table_says_where_each_sampler_stood(studies: Studies) -> None:
