@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from many_workers import database
+from scaling import search_command
 
 from nas.results import environment, write_whole
 from nas.search.ledger import read_trials
@@ -44,19 +45,7 @@ FOLDER = Path(__file__).parent / "results" / "chaos"
 NAME = "chaos"
 MEAN_PAUSE = 2.0
 """Seconds from when a worker was seen to train until the next kill: its start alone takes longer on a busy machine."""
-ASKED = [
-    "--space",
-    "cifar",
-    "--target",
-    "data",
-    "--cap",
-    "60k",
-    "--resolution",
-    "16",
-    "--rungs",
-    "2,4,8",
-    "--finalists",
-]
+RUNGS = "2,4,8"
 EPOCH = re.compile(r"trial (\d+) \((\d+) epochs, .* params\), seed (\d+): epoch (\d+) of")
 
 Training = tuple[int, int, int]
@@ -86,10 +75,8 @@ class Search:
 
     def __init__(self, folder: Path, url: str, asked: argparse.Namespace) -> None:
         self.folder, self.url, self.starts = folder, url, 0
-        options = ["--data", asked.data, "--trials", str(asked.trials), "--train-fraction", "0.2", "--lease", "60"]
-        plan = f"precision=float32,threads=1,workers={asked.workers},batch_size=128,channels_last=false"
-        self._command = [sys.executable, "-m", "nas", "search", "--study", NAME, *ASKED, "0", *options, "--plan", plan]
-        self._command += ["--results", str(folder), "--storage", url]
+        command = search_command(NAME, asked.data, asked.trials, asked.workers, RUNGS, folder)
+        self._command = [*command, "--train-fraction", "0.2", "--lease", "60", "--storage", url]
         self._again = [*self._command[:6], "--results", str(folder), "--storage", url]
         self._log = (folder / "search.log").open("ab")
         self.process = self._start(self._command)
@@ -114,9 +101,10 @@ class Search:
         return [int(line) for line in found.stdout.split()]
 
     def said(self) -> str:
-        """Return all that its workers said in this and in earlier starts."""
-        files = (self.folder / NAME / "workers").rglob("*.log")
-        return "\n".join(path.read_text(errors="replace") for path in sorted(files))
+        """Return all that its workers said in this start and, as far as it was kept, in earlier ones."""
+        folder = self.folder / NAME / "workers"
+        before = [path for path in folder.glob("kept/*.log") if not path.name.startswith(f"{self.starts}-")]
+        return "\n".join(path.read_text(errors="replace") for path in [*folder.glob("*.log"), *before])
 
 
 def kills(asked: argparse.Namespace) -> dict[str, Any]:
@@ -164,7 +152,7 @@ def kills(asked: argparse.Namespace) -> dict[str, Any]:
             "measured_twice": measured_twice(url),
             "epochs": len(epochs),
             "epochs_trained_again": again,
-            "most_for_one_kill": round(again / struck.total(), 2),
+            "epochs_again_a_kill": round(again / struck.total(), 2),
             "minutes": round((time.monotonic() - began) / 60, 1),
         }
 

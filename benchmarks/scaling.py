@@ -24,20 +24,15 @@ from nas.search.study import Study
 
 RESULT = Path(__file__).parent / "results" / "scaling.json"
 NAME = "scaling"
-ASKED = [
-    "--space",
-    "cifar",
-    "--target",
-    "data",
-    "--cap",
-    "60k",
-    "--resolution",
-    "16",
-    "--rungs",
-    "2,4",
-    "--finalists",
-    "0",
-]
+RUNGS = "1,2"
+SMALL = ["--space", "cifar", "--target", "data", "--cap", "60k", "--resolution", "16", "--finalists", "0"]
+
+
+def search_command(study: str, data: str, trials: int, workers: int, rungs: str, results: Path | str) -> list[str]:
+    """Return the command of a small search by processes of one thread each."""
+    plan = f"precision=float32,threads=1,workers={workers},batch_size=128,channels_last=false"
+    asked = ["--data", data, "--trials", str(trials), "--rungs", rungs, "--plan", plan, "--results", str(results)]
+    return [sys.executable, "-m", "nas", "search", "--study", study, *SMALL, *asked]
 
 
 def main() -> None:
@@ -62,10 +57,8 @@ def main() -> None:
 
 def candidates_an_hour(data: str, trials: int, workers: int) -> float:
     """Search with so many workers; return the trials for each hour in which any was trained."""
-    plan = f"precision=float32,threads=1,workers={workers},batch_size=128,channels_last=false"
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "nas", "search", "--study", NAME, *ASKED, "--data", data, "--plan", plan]
-        command += ["--trials", str(trials), "--sampler", "random", "--results", folder]
+        command = [*search_command(NAME, data, trials, workers, RUNGS, folder), "--sampler", "random"]
         subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
         study = Study.open(open_storage(sqlite_url(Path(folder) / NAME / "study.db")), NAME)
         return len(study.records()) / study.hours()

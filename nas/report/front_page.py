@@ -20,7 +20,7 @@ from nas.budget import Budget
 from nas.records import Status, TrialRecord
 from nas.report.candidates import OF_REFERENCES, Axes, Candidate, candidates, focus, rung_words, stages
 from nas.report.front_figure import front_figure, full_range, nothing_measured
-from nas.report.page_html import document, escaped, write_page
+from nas.report.page_html import document, escaped, table_section, write_page
 from nas.report.page_parts import SCRIPT, STYLE
 from nas.report.quantities import measured, plural, quantity
 from nas.report.retrained_section import retrained_section
@@ -222,22 +222,8 @@ def _table(
     note: str = "",
     last: str = "architecture",
 ) -> str:
-    if not rows:
-        return ""
-    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
-    return f"""<section>
-<h2>{title}</h2>
-{f'<p class="caption">{escaped(note)}.</p>' if note else ""}
-<div class="scroll">
-<table style="--columns: {len(columns) + 2}">
-<thead><tr>{heads}{_titles(columns)}<th scope="col" class="words">{last}</th></tr></thead>
-<tbody>
-{body}
-</tbody>
-</table>
-</div>
-</section>
-"""
+    heads = f'{heads}{_titles(columns)}<th scope="col" class="words">{last}</th>'
+    return table_section(title, heads, rows, len(columns) + 2, [note])
 
 
 def _cells(record: TrialRecord, columns: Sequence[str], view: StudyView, standing: Standing | None = None) -> str:

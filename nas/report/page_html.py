@@ -60,6 +60,30 @@ def document(title: str, content: str, *, style: str, script: str = "", figures:
 """
 
 
+def table_section(title: str, heads: str, rows: Sequence[str], columns: int, notes: Sequence[str] = ()) -> str:
+    """Return a section with a table of so many columns, from cells as HTML; nothing where there are no rows.
+
+    The notes are sentences without their stop, not escaped yet.
+    """
+    if not rows:
+        return ""
+    captions = "\n".join(f'<p class="caption">{escaped(note)}.</p>' for note in notes if note)
+    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    return f"""<section>
+<h2>{title}</h2>
+{captions}
+<div class="scroll">
+<table style="--columns: {columns}">
+<thead><tr>{heads}</tr></thead>
+<tbody>
+{body}
+</tbody>
+</table>
+</div>
+</section>
+"""
+
+
 def write_page(path: Path, page: str) -> None:
     """Write a page to `path`, whole or not at all, its folder made first; InputError when it cannot be written."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import fmean
 
-from nas.report.page_html import escaped
+from nas.report.page_html import escaped, table_section
 from nas.report.quantities import plural
 from nas.report.standings import ACCURACY
 from nas.retrained import Accuracy
@@ -23,8 +23,6 @@ def retrained_section(view: StudyView, found: Mapping[str, Accuracy]) -> str:
     """Return the section as HTML; nothing where no network of the study was retrained."""
     trials = {record.arch_id: record for record in view.records if record.is_network and record.arch_id in found}
     ranked = sorted(trials.values(), key=lambda record: -found[record.arch_id].mean)
-    if not ranked:
-        return ""
     rows = []
     for record in ranked:
         accuracy, values = found[record.arch_id], view.values(record, ACCURACY)
@@ -33,21 +31,9 @@ def retrained_section(view: StudyView, found: Mapping[str, Accuracy]) -> str:
         numbers = (record.number, f"{100 * accuracy.mean:.2f}", margin, accuracy.seeds, proxy)
         cells = "".join(f'<td class="number">{each}</td>' for each in numbers)
         words = escaped(record.architecture.words())
-        rows.append(f'<tr>{cells}<td>{escaped(accuracy.recipe)}</td><td class="words">{words}</td></tr>')
+        rows.append(f'{cells}<td>{escaped(accuracy.recipe)}</td><td class="words">{words}</td>')
     titles = ("trial", "test top-1 (%)", "\N{PLUS-MINUS SIGN} (%)", "seeds", "val. accuracy of the proxy (%)")
     heads = "".join(f'<th scope="col" class="number">{each}</th>' for each in titles)
-    notes = "".join(f'<p class="caption">{escaped(line)}.</p>' for line in trust_words(view, found))
-    body = "\n".join(rows)
-    return f"""<section>
-<h2>Retrained: {plural(len(rows), "network")}</h2>
-{notes}
-<div class="scroll">
-<table style="--columns: {len(titles) + 2}">
-<thead><tr>{heads}<th scope="col">recipe</th><th scope="col" class="words">architecture</th></tr></thead>
-<tbody>
-{body}
-</tbody>
-</table>
-</div>
-</section>
-"""
+    heads += '<th scope="col">recipe</th><th scope="col" class="words">architecture</th>'
+    title = f"Retrained: {plural(len(rows), 'network')}"
+    return table_section(title, heads, rows, len(titles) + 2, trust_words(view, found) if rows else ())
