@@ -19,20 +19,12 @@ from nas.search.catalogue import CONFIG
 from nas.search.check_file import FileFacts, examine, said_of_file
 from nas.search.faults import advice, first_line
 from nas.search.ledger import STUDIES, STUDY_ATTRIBUTES
-from nas.search.storage import NOT_A_URL, shown, sqlite_path
+from nas.search.storage import INSTALL, NOT_A_URL, shown, sqlite_path, timeout_settings
 
 ROUND_TRIPS = 20
 PATIENCE_SECONDS = 10
 SKEW_SECONDS = 5.0
 """From which on the times of a study are off by enough to say so."""
-DRIVERS = {"psycopg", "psycopg2", "pymysql", "mysqldb"}
-"""Those that are known to take `connect_timeout`."""
-INSTALL = {
-    "postgresql": "give postgresql+psycopg://… and install the extra `postgres`",
-    "mysql": "give mysql+pymysql://… and install the extra `mysql`",
-    "mariadb": "give mysql+pymysql://… and install the extra `mysql`",
-}
-"""What to do where a driver is missing, by database; those in here and SQLite are what a study can live in."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +89,7 @@ def _engine(url: str, *, is_sqlite: bool) -> Engine:
     """Return an engine without the settings of a search, which are written into a SQLite file."""
     if is_sqlite:
         return create_engine(url, connect_args={"timeout": PATIENCE_SECONDS})
-    is_known = make_url(url).get_dialect().driver in DRIVERS
-    return create_engine(url, connect_args={"connect_timeout": PATIENCE_SECONDS} if is_known else {})
+    return create_engine(url, connect_args=timeout_settings(url))
 
 
 def _ask(engine: Engine, found: _Findings, workers: int) -> None:

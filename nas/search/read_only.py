@@ -18,12 +18,13 @@ from sqlalchemy.pool import NullPool
 from nas.errors import StudyError
 from nas.search.faults import first_line
 from nas.search.stamp import read_by_ourselves
-from nas.search.storage import NOT_A_URL, shown, sqlite_path
+from nas.search.storage import NOT_A_URL, shown, sqlite_path, timeout_settings, without_driver
 
 TIMEOUT_SECONDS = 10
-SETTINGS: dict[str, dict[str, Any]] = {
-    "postgresql": {"options": "-c default_transaction_read_only=on", "connect_timeout": TIMEOUT_SECONDS},
-    "mysql": {"init_command": "SET SESSION TRANSACTION READ ONLY", "connect_timeout": TIMEOUT_SECONDS},
+SETTINGS = {
+    "postgresql": {"options": "-c default_transaction_read_only=on"},
+    "mysql": {"init_command": "SET SESSION TRANSACTION READ ONLY"},
+    "mariadb": {"init_command": "SET SESSION TRANSACTION READ ONLY"},
 }
 """What a connection to a server is opened with: every transaction of it is read-only."""
 
@@ -45,8 +46,8 @@ def open_read_only(url: str) -> ReadOnlyStorage:
             )
     except (ArgumentError, NoSuchModuleError):
         raise StudyError(NOT_A_URL) from None
-    except ImportError as error:
-        raise StudyError(f"storage {shown(url)}: its driver is not installed: {error}") from None
+    except ImportError:
+        raise StudyError(without_driver(url)) from None
     except (SQLAlchemyError, RuntimeError, OSError) as error:
         raise StudyError(f"storage {shown(url)}: cannot be opened: {first_line(error)}") from None
 
@@ -63,7 +64,8 @@ def reachable(url: str) -> Iterator[None]:
 def _settings(url: str, path: Path | None) -> dict[str, Any]:
     if path is None:
         backend = make_url(url).get_backend_name()
-        return {"pool_pre_ping": True, "pool_size": 1, "max_overflow": 1, "connect_args": SETTINGS.get(backend, {})}
+        arguments = SETTINGS.get(backend, {}) | timeout_settings(url)
+        return {"pool_pre_ping": True, "pool_size": 1, "max_overflow": 1, "connect_args": arguments}
     address = f"file:{quote(str(path.resolve()))}?mode=ro"
 
     def connect() -> sqlite3.Connection:

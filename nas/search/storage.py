@@ -19,6 +19,14 @@ from nas.search.stamp import read_by_ourselves
 
 LOCK_TIMEOUT_SECONDS = 60
 CONNECT_TIMEOUT_SECONDS = 10
+DRIVERS = {"psycopg", "psycopg2", "pymysql", "mysqldb"}
+"""Those that are known to take `connect_timeout`."""
+INSTALL = {
+    "postgresql": "give postgresql+psycopg://… and pip install 'nas[postgres]'",
+    "mysql": "give mysql+pymysql://… and pip install 'nas[mysql]'",
+    "mariadb": "give mysql+pymysql://… and pip install 'nas[mysql]'",
+}
+"""What to do where a driver is missing, by database; those in here and SQLite are what a study can live in."""
 STAMPS = {12: "v3.2.0.a"}
 """Alembic's name of each layout of tables that we can make without Alembic, which takes half a second for it."""
 NOT_A_URL = "storage: not a database URL; give sqlite:///FILE, postgresql://… or mysql://…"
@@ -49,6 +57,18 @@ def shown(url: str) -> str:
         return "(unreadable URL)"
 
 
+def without_driver(url: str) -> str:
+    """Return what to do where the driver of a URL is not installed."""
+    hint = INSTALL.get(make_url(url).get_backend_name(), "give sqlite:///FILE, postgresql://… or mysql://…")
+    return f"storage {shown(url)}: its driver is not installed; {hint}"
+
+
+def timeout_settings(url: str) -> dict[str, Any]:
+    """Return what has a driver give up on a server that does not answer; nothing for one that does not know it."""
+    is_known = make_url(url).get_dialect().driver in DRIVERS
+    return {"connect_timeout": CONNECT_TIMEOUT_SECONDS} if is_known else {}
+
+
 def open_storage(url: str, *, create: bool = False) -> RDBStorage:
     """Return the Optuna storage at `url`; StudyError in one line when there is none, or it cannot be opened."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -64,7 +84,7 @@ def open_storage(url: str, *, create: bool = False) -> RDBStorage:
         with read_by_ourselves():
             storage = RDBStorage(
                 url,
-                engine_kwargs=_engine_settings(is_sqlite=path is not None),
+                engine_kwargs=_engine_settings(url, is_sqlite=path is not None),
                 skip_compatibility_check=is_ours,  # by Alembic, a fifth of a second; `_check_schema` asks less
                 skip_table_creation=is_new,
             )
@@ -73,8 +93,8 @@ def open_storage(url: str, *, create: bool = False) -> RDBStorage:
             _check_schema(storage, shown(url))
     except (ArgumentError, NoSuchModuleError):
         raise StudyError(NOT_A_URL) from None
-    except ImportError as error:
-        raise StudyError(f"storage {shown(url)}: its driver is not installed: {error}") from None
+    except ImportError:
+        raise StudyError(without_driver(url)) from None
     except OSError as error:
         raise StudyError(f"storage {shown(url)}: cannot be written: {error.strerror or error}") from None
     except (SQLAlchemyError, RuntimeError) as error:
@@ -125,14 +145,14 @@ def _check_schema(storage: RDBStorage, where: str) -> None:
         )
 
 
-def _engine_settings(*, is_sqlite: bool) -> dict[str, Any]:
+def _engine_settings(url: str, *, is_sqlite: bool) -> dict[str, Any]:
     if is_sqlite:
         return {"connect_args": {"timeout": LOCK_TIMEOUT_SECONDS}}
     return {
         "pool_pre_ping": True,
         "pool_size": 1,
         "max_overflow": 1,
-        "connect_args": {"connect_timeout": CONNECT_TIMEOUT_SECONDS},
+        "connect_args": timeout_settings(url),
     }
 
 

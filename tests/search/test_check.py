@@ -248,7 +248,7 @@ def test_what_is_no_database_of_a_study_is_a_bad_url(url: str) -> None:
 
 def test_a_driver_that_is_missing_is_named_with_its_extra() -> None:
     (problem,) = check("mysql+cymysql://root@127.0.0.1/db").problems
-    assert "install the extra `mysql`" in problem
+    assert "pip install 'nas[mysql]'" in problem
 
 
 def test_room_for_workers_is_half_of_the_free_connections() -> None:

@@ -6,14 +6,17 @@ from collections.abc import Callable
 
 import optuna
 import pytest
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from nas.errors import StudyError
 from nas.records import SCHEMA_VERSION, Epoch, Status
 from nas.search.catalogue import CONFIG, study_names
 from nas.search.compare import compare
 from nas.search.fidelity import repeats, sample
+from nas.search.read_only import open_read_only
 from nas.search.study import Study
 from tests.core.examples import HIGH, LOW, config, diverged, measurement
 from tests.search.fakes import FakeEvaluator, accept_all
@@ -221,3 +224,17 @@ def test_a_study_that_is_not_ours_is_left_alone(storage: RDBStorage, name: str) 
         Study.create(storage, config(name=name), 4)
     assert name not in study_names(storage)
     assert len(foreign.trials) == 1
+
+
+@pytest.mark.parametrize("scheme", ["", "mariadb+pymysql"], ids=["its own", "mariadb"])
+def test_whoever_only_looks_cannot_write(study: Study, url: str, scheme: str) -> None:
+    if scheme and not url.startswith("mysql"):
+        pytest.skip("another name of MySQL's")
+    looking = open_read_only(url.replace("mysql+pymysql", scheme) if scheme else url)
+    reader = Study.open(looking, study.name)
+    assert reader.records() == ()
+    with pytest.raises((StorageInternalError, SQLAlchemyError)):
+        reader.stop()
+    looking.remove_session()
+    looking.engine.dispose()
+    assert not study.is_stopped
