@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import torch
@@ -13,8 +14,11 @@ from nas.network.build import build
 from nas.records import Plan, Recipe
 from nas.training.step import forward, place
 
-_MEMORY = ("can't allocate memory", "ALLOC_FAILED")
-"""What torch on a CPU, and the libraries on a GPU, say when there is none; neither error has a class of its own."""
+_MEMORY = re.compile(r"can't allocate memory|ALLOC_FAILED|could not (create|execute) a primitive$")
+"""What torch and oneDNN on a CPU, and the libraries on a GPU, say when there is none; no error has a class of its own.
+
+oneDNN names no reason. A shape that it has no kernel for is refused earlier, with "... a primitive descriptor".
+"""
 
 PROBED = 2
 """Images of the smaller of two batches that are run; the other has twice as many."""
@@ -56,7 +60,7 @@ def saved_bytes(network: nn.Module, task: Task, images: int, plan: Plan) -> int:
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Say whether `error`, or one that it was raised in the handling of, means that memory has run out."""
     while error is not None:
-        if isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in _MEMORY):
+        if isinstance(error, MemoryError | torch.OutOfMemoryError) or _MEMORY.search(str(error)):
             return True
         error = error.__context__
     return False
