@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from statistics import fmean
+
 from nas.retrain.job import Job
 from nas.training.score import Scores
 
+_SEEDS = "Top-1 by seed: "
 
-def model_card(job: Job, seed: int, test: Scores, chosen: int, *, others: tuple[float, ...] = ()) -> str:
-    """Return the card of a network as Markdown; `others` are the top-1 of the same network from other seeds."""
+
+def model_card(job: Job, seed: int, test: Scores, chosen: int, top1: Mapping[int, float]) -> str:
+    """Return the card of a network as Markdown; `top1`, in 0..1, is by seed, this one and what others came to."""
     named, recipe, task, cost = job.named, job.recipe, job.task, job.cost
     top5 = "" if test.top5 is None else f", top-5 {_share(test.top5)}"
-    seeds = f"Other seeds: {', '.join(map(_share, others))}." if others else "No other seed was trained before it."
     taught = "" if job.teacher is None else f" Taught by {job.teacher.name}."
     side = "x".join([str(task.resolution)] * 2)
     return f"""\
@@ -30,7 +35,9 @@ def model_card(job: Job, seed: int, test: Scores, chosen: int, *, others: tuple[
 | calibration error | {_share(test.calibration_error)} |
 
 Measured once, at the end, on the {test.images:,} images of the test split of {task.data} (fingerprint of train
-{task.fingerprint}) at {job.judged_side} px: whole squares, the centre of each image. {seeds}
+{task.fingerprint}) at {job.judged_side} px: whole squares, the centre of each image.
+
+{_by_seed(top1)}
 
 ## How it was trained
 
@@ -49,6 +56,16 @@ out to choose the epoch: {chosen} of {named.epochs}. What was measured in each e
 
     model = load_model(Path("FOLDER"))  # model.network takes normalised images, model.task says how
 """
+
+
+def with_seeds(card: str, top1: Mapping[int, float]) -> str:
+    """Return a card that names what all seeds came to so far."""
+    return re.sub(rf"^{_SEEDS}.*$", _by_seed(top1), card, flags=re.MULTILINE)
+
+
+def _by_seed(top1: Mapping[int, float]) -> str:
+    each = ", ".join(f"{seed}: {_share(value)}" for seed, value in sorted(top1.items()))
+    return f"{_SEEDS}{each}; mean {_share(fmean(top1.values()))}."
 
 
 def _share(value: float) -> str:

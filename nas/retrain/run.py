@@ -22,7 +22,7 @@ from nas.records import Epoch, Plan
 from nas.results import environment, write_whole
 from nas.retrain.answers import answers
 from nas.retrain.best import Best, Chosen
-from nas.retrain.card import model_card
+from nas.retrain.card import model_card, with_seeds
 from nas.retrain.job import Begun, Job
 from nas.retrained import retrained
 from nas.training.checkpoint import Checkpoints
@@ -148,14 +148,17 @@ def _finished(job: Job, seed: int, how: How, staged: Staged, best: Best) -> Outc
     normaliser = Normaliser(job.task.mean, job.task.std)
     held_out = score(network, judging_images(job.recipe, job.source.data, job.fidelity), normaliser, job.task.classes)
     test = score(network, _test_images(job), normaliser, job.task.classes)
-    others = retrained(job.study).get(job.architecture.arch_id, ())
-    known = tuple(each.top1 for each in others if each.recipe == job.label)
+    found = retrained(job.study).get(job.architecture.arch_id, ())
+    top1 = {each.seed: each.top1 for each in found if each.recipe == job.label} | {seed: test.top1}
     averaged = network if job.recipe.ema_decay else None
     try:
-        write_whole(ModelFolder(folder).card, model_card(job, seed, test, chosen.epoch, others=known))
+        write_whole(ModelFolder(folder).card, model_card(job, seed, test, chosen.epoch, top1))
         save_model(folder, network, job.architecture, job.task, averaged=averaged, recipe=job.named.toml())
         content = _metrics(job, seed, how, staged, chosen, {"validation": held_out, "test": test})
         write_whole(ModelFolder(folder).metrics, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        for card in (ModelFolder(job.folder(other)).card for other in top1.keys() - {seed}):
+            if card.is_file():
+                write_whole(card, with_seeds(card.read_text(encoding="utf-8"), top1))
     except OSError as error:
         raise NasError(f"{folder}: cannot be written: {error.strerror or error}") from None
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)

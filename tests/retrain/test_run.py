@@ -60,6 +60,14 @@ def test_a_folder_holds_the_model_and_all_that_was_measured(job: MakeJob) -> Non
     assert f"{100 * found['test']['top1']:.2f} %" in (folder / "MODEL_CARD.md").read_text()
 
 
+def test_every_card_names_what_all_seeds_came_to(job: MakeJob) -> None:
+    made = job("epochs=1")
+    folders = [train(made, seed) for seed in (0, 1)]
+    top1 = [100 * json.loads((folder / "metrics.json").read_text())["test"]["top1"] for folder in folders]
+    line = f"Top-1 by seed: 0: {top1[0]:.2f} %, 1: {top1[1]:.2f} %; mean {sum(top1) / 2:.2f} %."
+    assert all(line in (folder / "MODEL_CARD.md").read_text().splitlines() for folder in folders)
+
+
 def test_what_is_kept_is_what_was_judged(job: MakeJob) -> None:
     made = job("blur_pool=yes", "gradient_clip=0.1")
     folder = train(made)
