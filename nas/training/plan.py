@@ -177,13 +177,11 @@ class _Climb:
             return now
         ratio = self.speed(other) / self.speed(now)
         if ratio >= WORTHWHILE:
-            self.reasons.append(f"{new}: {ratio:.2g} times {old}")
+            self.reasons.append(f"{new}: {_times(ratio)} {old}")
         elif ratio > 1:
             self.reasons.append(f"{old}: {new}, {ratio:.3g} times as fast, gains too little")
         else:
-            self.reasons.append(
-                f"{old}: {1 / ratio:.2g} times {new}" if ratio else f"{old}: {new} needs too much memory"
-            )
+            self.reasons.append(f"{old}: {_times(1 / ratio)} {new}" if ratio else f"{old}: {new} needs too much memory")
         return other if ratio >= WORTHWHILE else now
 
     def graphs(self, now: Setting) -> Setting:
@@ -283,3 +281,7 @@ def _count(number: int, noun: str) -> str:
 
 def _shown(value: object) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f} times" if ratio >= 10 else f"{ratio:.2g} times"

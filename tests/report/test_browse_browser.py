@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -203,6 +205,20 @@ def test_it_follows_a_search_that_runs(open_page: Open, tmp_path: Path) -> None:
         assert "no trial has been started yet" in _volume(page)
         run(study, 1)
         page.wait_for_selector("#row-count:has-text('1 of 1 trial')", timeout=15_000)
+
+
+def test_it_follows_the_command_that_searches_beside_it(open_page: Open, tmp_path: Path) -> None:
+    make_study(tmp_path / "other" / "study.db", "other")
+    asked = ["--study", "live", "--results", str(tmp_path), "--trials", "3", "--epochs", "1", "--finalists", "0"]
+    with serving(tmp_path) as url, subprocess.Popen([sys.executable, "-m", "nas", "search", *asked]) as search:
+        try:
+            page = open_page(url, wait="tbody a")
+            page.click("tbody a:has-text('live')", timeout=120_000)
+            page.wait_for_selector("#row-count:has-text('3 of 3 trials')", timeout=120_000)
+            assert search.wait(timeout=120) == 0
+        finally:
+            search.kill()
+        page.wait_for_selector("#facts:has-text('3 evaluated')", timeout=20_000)
 
 
 def test_a_database_that_goes_away_is_said_and_one_that_comes_back_is_read(open_page: Open, tmp_path: Path) -> None:

@@ -26,10 +26,12 @@ MEASURE_SECONDS = 120
 def add_callbacks(app: Dash, sessions: Sessions) -> None:
     """Let an application answer from some studies."""
 
-    @app.callback(Output("page", "children"), Input("url", "search"))
-    def page(search: str | None) -> Component:
+    @app.callback(Output("page", "children"), [Input("url", "search"), Input("tick", "n_intervals")])
+    def page(search: str | None, _: int | None) -> Any:
         name, view = asked(search)
-        return study_head(name, view) if name else start_page(sessions.glances(), sessions.words)
+        if not name:
+            return start_page(sessions.glances(), sessions.words)
+        return no_update if ctx.triggered_id == "tick" else study_head(name, view)
 
     @app.callback(
         [Output("stamp", "data"), Output("notice", "children"), Output("facts", "children")],
