@@ -2,8 +2,8 @@
 
     python benchmarks/retrained.py fashion_mnist:PATH folder:PATH [--cap 60000] [--trials 24] [--epochs 2] [--seeds 3]
 
-For each data set: a search of the space `cifar` under the cap, by `nas search`; its winner is the network that measured
-best. NoDepth and the references are those of `nas references`, their widths scaled to the cap; of networks that were
+For each data set: a search of the space `cifar` under the cap, by `nas search` on 10,000 images of 16 px; its winner is
+the network that measured best. NoDepth and the references are those of `nas references`, their widths scaled to the cap; of networks that were
 made for 224 px, strides are left out from the end until the last map has 4 px or more. All six are trained by `nas
 retrain` with the recipe `tiny` for so many epochs: a tenth of train chooses the epoch, and the test split is read once
 for each training. Intervals of the mean are 95 %, from the noise pooled over the six networks. Resumable: what the two
@@ -38,6 +38,7 @@ COMPARED = ("nodepth_100k", "mobilenetv2_050", "shufflenetv2_050", "starnet_050"
 LAST_MAP = 4
 """Pixels of the last map, at least."""
 PLAN = "precision=float32,threads=1,workers=2,batch_size=128,channels_last=true"
+SEARCH = ("--rungs", "1,2", "--resolution", "16", "--finalists", "0", "--plan", PLAN)
 
 
 def main() -> None:
@@ -61,7 +62,7 @@ def compared(data: str, study: str, given: argparse.Namespace) -> dict[str, Any]
     """Return the table of one data set, best first."""
     common = ["--data", data, "--results", str(given.results)]
     asked = ["--space", "cifar", "--target", "data", "--cap", str(given.cap), "--trials", str(given.trials)]
-    run("search", "--study", study, *common, *asked, "--rungs", "1,2", "--finalists", "0", "--plan", PLAN)
+    run("search", "--study", study, *common, *asked, *SEARCH)
     folder = given.results / study
     networks = {"the search's winner": winner(folder, study)} | scaled(data, given.cap)
     label = f"tiny{given.epochs}"
