@@ -3,11 +3,12 @@
     python benchmarks/retrained.py fashion_mnist:PATH folder:PATH [--cap 60000] [--trials 24] [--epochs 2] [--seeds 3]
 
 For each data set: a search of the space `cifar` under the cap, by `nas search` on 10,000 images of 16 px; its winner is
-the network that measured best. NoDepth and the references are those of `nas references`, their widths scaled to the cap; of networks that were
-made for 224 px, strides are left out from the end until the last map has 4 px or more. All six are trained by `nas
-retrain` with the recipe `tiny` for so many epochs: a tenth of train chooses the epoch, and the test split is read once
-for each training. Intervals of the mean are 95 %, from the noise pooled over the six networks. Resumable: what the two
-commands did is not done again. Writes `benchmarks/results/retrained.json`; studies go to --results.
+the network that measured best. NoDepth and the references are those of `nas references`, their widths scaled to the
+cap; of networks that were made for 224 px, strides are left out from the end until the last map has 4 px or more. All
+six are trained by `nas retrain` with the recipe `tiny` for so many epochs: a tenth of train chooses the epoch, and the
+test split is read once for each training. Intervals of the mean are 95 %, from the noise pooled over the six networks.
+Resumable: what the two commands did is not done again. Writes `benchmarks/results/retrained.json`; studies go to
+--results.
 """
 
 from __future__ import annotations
