@@ -1,7 +1,8 @@
-"""What all tests share: property tests that draw the same examples on every machine, and a cache of their own."""
+"""What all tests share: the same examples for property tests on every machine, a cache of their own, and Ctrl-C."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,9 @@ from hypothesis import settings
 
 settings.register_profile("nas", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("nas")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job: what is started would not hear Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
