@@ -64,15 +64,7 @@ def add_callbacks(app: Dash, sessions: Sessions) -> None:
     def candidate(chosen: dict[str, Any], _: int | None) -> Any:
         if ctx.triggered_id == "measure":
             return no_update, _or_notice(lambda: _measured(sessions, chosen))
-
-        def panel() -> Component:
-            session = sessions.session(str(chosen["study"]))
-            snapshot = session.snapshot()
-            return candidate_panel(
-                record_of(snapshot, chosen["trial"]), snapshot.view, session.where, snapshot.environment
-            )
-
-        return _or_notice(panel), None
+        return _or_notice(lambda: _panel(sessions, chosen)), None
 
     app.clientside_callback(ClientsideFunction("nas", "follow"), Output("drawn", "data"), Input("stamp", "data"))  # type: ignore[no-untyped-call]
     app.clientside_callback(ClientsideFunction("nas", "templates"), Output("ready", "data"), Input("templates", "data"))  # type: ignore[no-untyped-call]
@@ -91,6 +83,12 @@ def _or_notice(make: Callable[[], Component]) -> Component:
         return make()
     except NasError as error:
         return html.P(str(error), className="notice")
+
+
+def _panel(sessions: Sessions, chosen: dict[str, Any]) -> Component:
+    session = sessions.session(str(chosen["study"]))
+    snapshot = session.snapshot()
+    return candidate_panel(record_of(snapshot, chosen["trial"]), snapshot.view, session.where, snapshot.environment)
 
 
 def _measured(sessions: Sessions, chosen: dict[str, Any]) -> Component:
