@@ -78,7 +78,7 @@ def compared(data: str, study: str, given: argparse.Namespace) -> dict[str, Any]
 
 
 def winner(folder: Path, study: str) -> Architecture:
-    """Return the network on the front that measured best."""
+    """Return the network that measured best."""
     best = Study.open(open_storage(sqlite_url(StudyFolder(folder).database)), study).view().best
     if best is None:
         raise SystemExit(f"{study}: no trial was measured")

@@ -48,11 +48,17 @@ def main() -> None:
         for workers, found in rates.items():
             found.append(candidates_an_hour(asked.data, asked.trials, workers))
             print(f"{workers} workers: {found[-1]:,.0f} candidates an hour", flush=True)
+        times = write(asked, rates)
+        print({workers: round(each, 2) for workers, each in times.items()}, flush=True)
+
+
+def write(asked: argparse.Namespace, rates: dict[int, list[float]]) -> dict[int, float]:
+    """Keep the turns so far; return how many times the rate of the fewest workers each number of them has."""
     medians = {workers: median(found) for workers, found in rates.items()}
     times = {workers: rate / medians[min(medians)] for workers, rate in medians.items()}
     found = {"data": asked.data.partition(":")[0], "trials": asked.trials, "candidates_an_hour": rates, "times": times}
     write_whole(RESULT, json.dumps(found | {"environment": environment()}, indent=2) + "\n")
-    print({workers: round(each, 2) for workers, each in times.items()})
+    return times
 
 
 def candidates_an_hour(data: str, trials: int, workers: int) -> float:

@@ -7,7 +7,7 @@ Texts of users and files are escaped, and a content security policy stands behin
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from nas.report.interference_figures import (
 )
 from nas.report.interference_parts import SCRIPT
 from nas.report.interference_parts import STYLE as MORE_STYLE
-from nas.report.page_html import document, escaped, write_page
+from nas.report.page_html import document, escaped, table_section, write_page
 from nas.report.page_parts import STYLE
 from nas.report.quantities import plural, quantity
 
@@ -104,8 +104,8 @@ def _averages(report: InterferenceReport) -> str:
         numbers = (_number(name, value), _number(name, chance), span)
         cells = "".join(f'<td class="number">{words}</td>' for words in numbers)
         meaning = f'<td class="words">{escaped(MEANING[name])}</td>'
-        rows.append(f'<tr><td class="name">{escaped(quantity(name).label)}</td>{cells}{meaning}</tr>')
-    return _table("Averages", f'{heads}<th scope="col" class="words">what it says</th>', rows, columns=4)
+        rows.append(f'<td class="name">{escaped(quantity(name).label)}</td>{cells}{meaning}')
+    return table_section("Averages", f'{heads}<th scope="col" class="words">what it says</th>', rows, 4, kind="few")
 
 
 def _heat_section(report: InterferenceReport) -> str:
@@ -157,7 +157,7 @@ def _projections(report: InterferenceReport) -> str:
     heads = "".join(f'<th scope="col" class="number">{escaped(title)}</th>' for title in titles)
     rows = [_projection_row(each) for each in report.projections]
     title = f"{plural(len(rows), '1x1 map')}"
-    return _table(title, f'<th scope="col" class="name">name</th>{heads}', rows, columns=len(titles), kind="many")
+    return table_section(title, f'<th scope="col" class="name">name</th>{heads}', rows, len(titles), kind="many")
 
 
 def _projection_row(each: ProjectionReport) -> str:
@@ -165,22 +165,7 @@ def _projection_row(each: ProjectionReport) -> str:
     shape = [str(each.in_features), str(each.out_features)]
     cells = [*shape, *measured, f"{each.packing_floor:.3f}", str(each.dead_channels)]
     numbers = "".join(f'<td class="number">{words}</td>' for words in cells)
-    return f'<tr><td class="name"><code>{escaped(each.name)}</code></td>{numbers}</tr>'
-
-
-def _table(title: str, heads: str, rows: Sequence[str], *, columns: int, kind: str = "few") -> str:
-    body = "\n".join(rows)
-    return f"""<section>
-<h2>{title}</h2>
-<div class="scroll">
-<table class="{kind}" style="--columns: {columns}">
-<thead><tr>{heads}</tr></thead>
-<tbody>
-{body}
-</tbody>
-</table>
-</div>
-</section>"""
+    return f'<td class="name"><code>{escaped(each.name)}</code></td>{numbers}'
 
 
 def _number(name: str, value: float | None) -> str:

@@ -60,10 +60,12 @@ def document(title: str, content: str, *, style: str, script: str = "", figures:
 """
 
 
-def table_section(title: str, heads: str, rows: Sequence[str], columns: int, notes: Sequence[str] = ()) -> str:
+def table_section(
+    title: str, heads: str, rows: Sequence[str], columns: int, notes: Sequence[str] = (), kind: str = ""
+) -> str:
     """Return a section with a table of so many columns, from cells as HTML; nothing where there are no rows.
 
-    The notes are sentences without their stop, not escaped yet.
+    The notes are sentences without their stop, not escaped yet; `kind` is a class of the page's style.
     """
     if not rows:
         return ""
@@ -73,7 +75,7 @@ def table_section(title: str, heads: str, rows: Sequence[str], columns: int, not
 <h2>{title}</h2>
 {captions}
 <div class="scroll">
-<table style="--columns: {columns}">
+<table class="{kind}" style="--columns: {columns}">
 <thead><tr>{heads}</tr></thead>
 <tbody>
 {body}
