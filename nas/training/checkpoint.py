@@ -7,6 +7,7 @@ short, those that are `SECONDS_AT_RISK` apart: to write and flush a small networ
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from pathlib import Path
 
 import torch
 from pydantic import Field, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
 from nas.records import Epoch, Fidelity
 from nas.training.once import Once
@@ -145,7 +146,7 @@ class Checkpoints:
         except ValidationError:
             self._ignored(path, "its header is not one that this version writes")
             return None
-        except (OSError, SafetensorError, ValueError) as error:
+        except (OSError, SafetensorError, ValueError, KeyError) as error:  # KeyError: a number type without a torch one
             self._ignored(path, str(error).splitlines()[0])
             return None
         if checkpoint.reached.training != training:
@@ -192,15 +193,19 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _read(path: Path, most_bytes: int) -> Checkpoint:
-    """Return what a file holds; ValueError, SafetensorError or OSError when it is not what was written."""
-    size = path.stat().st_size  # safe_open does not say that a file is missing in a way that can be told apart
+    """Return what a file holds; ValueError, KeyError, SafetensorError or OSError when it is not what was written.
+
+    It is opened once: `safe_open` opens it again for the tensors, which are another checkpoint's where a writer has
+    replaced the file in between.
+    """
+    size = path.stat().st_size
     if size > most_bytes:
         raise ValueError(f"its {size:,} bytes are more than the {most_bytes:,} that all may take")
-    with safe_open(path, framework="pt") as file:
-        found = file.metadata() or {}
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    header = found.get(_HEADER, "")
-    if found.get(_CHECKSUM) != _checksum(header, state):
+    content = path.read_bytes()
+    state = load(content)
+    metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
+    header = metadata.get(_HEADER, "")
+    if metadata.get(_CHECKSUM) != _checksum(header, state):
         raise ValueError("its checksum does not match")
     return Checkpoint(Reached.model_validate_json(header), state)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 import torch
@@ -242,3 +244,24 @@ def test_the_folders_of_others_are_only_read(saved: Checkpoint, tmp_path: Path) 
     store.save(Checkpoint(later, saved.state))
     assert store.load(OURS).reached == later
     assert Checkpoints(other).load(OURS).reached == saved.reached
+
+
+def test_one_that_is_replaced_while_it_is_read_is_read_whole(saved: Checkpoint, tmp_path: Path) -> None:
+    """Of every instant of a reading some are hit: 3,000 readings beside a writer that does nothing but replace it."""
+    store, stop = Checkpoints(tmp_path, pytest.fail), Event()
+    states = [{name: torch.full((1000,), number) for name in "abc"} for number in (0.0, 1.0)]
+
+    def replace_again_and_again() -> None:
+        while not stop.is_set():
+            for state in states:
+                Checkpoints(tmp_path).save(Checkpoint(saved.reached, state))
+
+    store.save(Checkpoint(saved.reached, states[0]))
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(replace_again_and_again)
+        try:
+            values = {store.load(OURS).state["a"][0].item() for _ in range(3000)}
+        finally:
+            stop.set()
+        writing.result()
+    assert values == {0, 1}

@@ -226,13 +226,16 @@ ENDLESS = (
 
 def test_a_process_killed_at_any_instant_leaves_a_whole_checkpoint(digits: Dataset, tmp_path: Path) -> None:
     """Written some hundred times a second, it is being written at most of these instants."""
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path)])
     store, identity = Checkpoints(tmp_path, pytest.fail), training(digits, rungs=ENDLESS).identity
-    deadline = time.monotonic() + 60
-    while ((found := store.load(identity)) is None or len(found.reached.epochs) < 5) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path)]) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline:
+                if (found := store.load(identity)) is not None and len(found.reached.epochs) >= 5:
+                    break
+                time.sleep(0.05)
+        finally:
+            process.send_signal(signal.SIGKILL)
     found = store.load(identity)
     assert found is not None
     reached = len(found.reached.epochs)
