@@ -11,7 +11,7 @@ measured twice and, from what the workers said, how many epochs were trained mor
 `outage`: a PostgreSQL server of this benchmark's own is started anew in the middle of a search and later is away for
 thirty seconds; the workers' processes must be the same before and after, and every trial be there.
 
-Each writes a JSON into `benchmarks/results/chaos/`.
+Each writes a JSON into `benchmarks/results/chaos/`; of `kills` every run has one, numbered.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def main() -> None:
     asked = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     found = kills(asked) if asked.experiment == "kills" else outage(asked)
-    name = f"kills-{asked.storage}" if asked.experiment == "kills" else "outage"
+    before = len(list(FOLDER.glob(f"kills-{asked.storage}-*.json")))
+    name = f"kills-{asked.storage}-{before + 1}" if asked.experiment == "kills" else "outage"
     write_whole(FOLDER / f"{name}.json", json.dumps(found | {"environment": environment()}, indent=2) + "\n")
     print(json.dumps(found, indent=2))
 

@@ -39,8 +39,6 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results" / "tables"
 REPEATS, QUERIES = 50, 150
 SAMPLERS = ("cap", "random", "evolution", "local", "tpe", "nsga2", "nsga3", "gp")
-LIMITS = {"gp": (10, 100)}
-"""Repeats and queries of what takes hours: a proposal of Optuna's GP takes about a second."""
 MACRO = ("macro", "macro-params", "macro-params-flops")
 
 
@@ -130,11 +128,10 @@ def runs(arguments: argparse.Namespace) -> list[Run]:
         cases = [(name, arguments.macro) for name in MACRO if arguments.macro]
         cases += [(name, None) for name in MADE_UP]
     chosen = [each for each in cases if not arguments.only or each[0] in arguments.only]
-    found = []
-    for repeat, (name, path), sampler in product(range(arguments.repeats), chosen, arguments.samplers):
-        repeats, queries = LIMITS.get(sampler, (arguments.repeats, arguments.queries))
-        if repeat < repeats:
-            found.append(Run(name, path, sampler, repeat, min(queries, arguments.queries), arguments.results))
+    found = [
+        Run(name, path, sampler, repeat, arguments.queries, arguments.results)
+        for repeat, (name, path), sampler in product(range(arguments.repeats), chosen, arguments.samplers)
+    ]
     index, count = map(int, arguments.share.split("/"))
     return found[index::count]
 

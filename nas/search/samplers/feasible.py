@@ -22,7 +22,7 @@ from nas.space import GeneValue
 from nas.value import derive_seed
 
 SUGGESTIONS = 4
-"""Asked of the sampler for one trial before its last one is mutated instead."""
+"""Asked of a sampler for one trial."""
 
 
 class FeasibleSampler(BaseSampler):
@@ -31,7 +31,8 @@ class FeasibleSampler(BaseSampler):
     `make` returns the sampler for a seed: with a new one for every trial, the same seed and the same history give the
     same proposal, in whatever process. An object that always stays the same (`lambda seed: sampler`) goes on from
     wherever its own random state is. `avoid` gives the keys of members that must not be proposed though no trial of the
-    study has them, or only a failed one. ExhaustedError where nothing new is left.
+    study has them, or only a failed one. After so many `suggestions` for one trial the last is mutated instead.
+    ExhaustedError where nothing new is left.
     """
 
     def __init__(
@@ -41,8 +42,9 @@ class FeasibleSampler(BaseSampler):
         *,
         seed: int,
         avoid: Callable[[], AbstractSet[str]] = frozenset,
+        suggestions: int = SUGGESTIONS,
     ) -> None:
-        self._members, self._make, self._seed = members, make, seed
+        self._members, self._make, self._seed, self._most = members, make, seed, suggestions
         self._distributions = distributions(members.genes)
         self._seen, self._avoid = SeenKeys(members), avoid
         self._inner: BaseSampler | None = None
@@ -78,7 +80,7 @@ class FeasibleSampler(BaseSampler):
                 self._inner.after_trial(study, trial, state, values)
 
     def _suggestions(self, study: optuna.Study, trial: FrozenTrial) -> Iterator[dict[str, GeneValue]]:
-        for attempt in range(SUGGESTIONS):
+        for attempt in range(self._most):
             inner = self._inner = self._make(derive_seed(self._seed, trial.number, attempt, "propose"))
             inner.before_trial(study, trial)
             asked = copy(study._storage.get_trial(trial._trial_id))  # with what the sampler has noted down of it

@@ -15,7 +15,7 @@ from nas.errors import InputError, unknown
 from nas.members import Members
 from nas.search.samplers.cap import CapSampler
 from nas.search.samplers.evolution import evolution
-from nas.search.samplers.feasible import FeasibleSampler
+from nas.search.samplers.feasible import SUGGESTIONS, FeasibleSampler
 from nas.search.samplers.local import LocalSearch
 from nas.search.samplers.rule import RuleSampler
 from nas.surrogate.priors import PriorGroup
@@ -54,6 +54,10 @@ OPTUNA: dict[str, Callable[[int], BaseSampler]] = {
 }
 """Optuna's own, by the seed of a proposal."""
 
+ASKED = {"gp": 1}
+"""How often for one trial, where it is not as often as others: a Gaussian process is fitted anew each time, for about a
+second, and of four suggestions two or three were the same."""
+
 
 def _cap(wanted: Wanted) -> BaseSampler:
     return CapSampler(
@@ -73,9 +77,11 @@ def _local(wanted: Wanted) -> BaseSampler:
     return RuleSampler(wanted.members, LocalSearch(wanted.members), seed=wanted.seed, avoid=wanted.avoid)
 
 
-def feasible(make: Callable[[int], BaseSampler], wanted: Wanted) -> BaseSampler:
+def feasible(make: Callable[[int], BaseSampler], wanted: Wanted, suggestions: int = SUGGESTIONS) -> BaseSampler:
     """Return an Optuna sampler behind the adapter."""
-    return FeasibleSampler(wanted.members, _quietly(make), seed=wanted.seed, avoid=wanted.avoid)
+    return FeasibleSampler(
+        wanted.members, _quietly(make), seed=wanted.seed, avoid=wanted.avoid, suggestions=suggestions
+    )
 
 
 def _quietly(make: Callable[[int], BaseSampler]) -> Callable[[int], BaseSampler]:
@@ -91,7 +97,7 @@ SAMPLERS: dict[str, Callable[[Wanted], BaseSampler]] = {
     "cap": _cap,
     "evolution": _evolution,
     "local": _local,
-    **{name: partial(feasible, make) for name, make in OPTUNA.items()},
+    **{name: partial(feasible, make, suggestions=ASKED.get(name, SUGGESTIONS)) for name, make in OPTUNA.items()},
 }
 
 
