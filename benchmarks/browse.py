@@ -49,11 +49,15 @@ CAP = """(position) => new Promise((done) => {
   requestAnimationFrame(() => setTimeout(() => done(performance.now() - began)));
 })"""
 BRUSH = """() => new Promise((done) => {
-  addEventListener("mouseup", () => {
-    const began = performance.now();
+  let began;
+  addEventListener("mouseup", () => { began = performance.now(); }, { capture: true, once: true });
+  const observer = new MutationObserver(() => {
+    observer.disconnect();
     requestAnimationFrame(() => setTimeout(() => done(performance.now() - began)));
-  }, { capture: true, once: true });
+  });
+  observer.observe(document.getElementById("front"), { attributeFilter: ["data-brushed"] });
 })"""
+"""Until the next picture after the table has followed: the plot says what was selected some time after the mouse."""
 
 
 def make(results: Path, count: int) -> StudyFolder:

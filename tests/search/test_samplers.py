@@ -21,6 +21,7 @@ from nas.errors import InputError
 from nas.members import Members, NetworkMembers
 from nas.problem import Problem
 from nas.search.proposals import Mirror, Proposal
+from nas.search.samplers import named
 from nas.search.samplers.feasible import FeasibleSampler
 from nas.search.samplers.fresh import ExhaustedError
 from nas.search.samplers.local import START
@@ -395,6 +396,24 @@ def test_a_sampler_object_of_optuna_finds_a_capped_space_whole(make: Callable[[]
     assert found == all_keys(members)
     with pytest.raises(ExhaustedError):
         study.ask(distributions(members.genes))
+
+
+@pytest.mark.parametrize(("name", "kind", "most"), [("random", "RandomSampler", 4), ("gp", "GPSampler", 1)])
+def test_a_sampler_is_asked_again_where_its_suggestion_is_not_new(
+    name: str, kind: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stubborn(optuna.samplers.RandomSampler):
+        def sample_relative(self, *_: Any) -> dict[str, Any]:
+            asked.append(self)
+            return {gene.name: 1 for gene in members.genes}
+
+    asked, members = list[Stubborn](), plain()
+    monkeypatch.setattr(named, kind, Stubborn)
+    played = Played(name, members)
+    assert set(played.ask().genotype.values()) == {1}
+    assert len(asked) == 1
+    played.ask()
+    assert len(asked) == 1 + most
 
 
 def test_an_unknown_name_is_told_in_one_line() -> None:
