@@ -78,8 +78,8 @@ def margins(view: StudyView, records: Sequence[TrialRecord], names: Sequence[str
 def retrained(folder: Path, view: StudyView) -> dict[str, dict[int, float]]:
     """Return what retrained networks of a study came to on the test split, by trial; nothing where none was."""
     found = accuracies(retrained_networks(folder))
-    known = {record.number: record.arch_id for record in view.records if record.is_network}
-    trials = {number: found[arch_id].mean for number, arch_id in known.items() if arch_id in found}
+    networks = [record for record in view.records if record.is_network] if found else []  # an id is slow to read
+    trials = {each.number: found[each.arch_id].mean for each in networks if each.arch_id in found}
     return {RETRAINED: trials} if trials else {}
 
 

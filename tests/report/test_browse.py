@@ -113,6 +113,13 @@ def test_elements_are_escaped() -> None:
     assert "<b>" not in to_html(command("<b>", 'nas show "<b>"'))
 
 
+def test_the_columns_of_a_study_take_no_architecture(tmp_path: Path, database: Path) -> None:
+    """Of ten thousand, reading them takes longer than all the rest."""
+    view = Study.open(open_read_only(sqlite_url(database)), "tiny").view()
+    assert dataset(view, more=retrained(tmp_path, view))["trials"]
+    assert not any("architecture" in vars(record) for record in view.records)
+
+
 def test_retrained_accuracies_appear_when_there_are_some(tmp_path: Path, database: Path) -> None:
     view = Study.open(open_read_only(sqlite_url(database)), "tiny").view()
     assert retrained(tmp_path, view) == {}
