@@ -150,8 +150,8 @@ def _engine_settings(url: str, *, is_sqlite: bool) -> dict[str, Any]:
         return {"connect_args": {"timeout": LOCK_TIMEOUT_SECONDS}}
     return {
         "pool_pre_ping": True,
-        "pool_size": 1,
-        "max_overflow": 1,
+        "pool_size": 2,  # one holds the lock, the other works; what overflows a pool is connected anew each time
+        "max_overflow": 0,
         "connect_args": timeout_settings(url),
     }
 
