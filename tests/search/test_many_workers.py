@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from typing import Any
 
 import pytest
 from optuna.storages import RDBStorage
+from sqlalchemy import event
 
 from nas.search.compare import Comparison
 from nas.search.fidelity import repeats
@@ -68,6 +70,14 @@ def test_threads_with_an_object_each_share_the_work(study: Study, storage: RDBSt
         studies = [Study.open(storage, study.name) for _ in evaluators]
         list(pool.map(lambda pair: run(*pair, accept_all), zip(studies, evaluators, strict=True)))
     check(study, sum(len(each.seen) for each in evaluators))
+
+
+def test_a_worker_connects_twice_and_not_for_each_query(study: Study, storage: RDBStorage) -> None:
+    storage.engine.dispose()
+    made = list[Any]()
+    event.listen(storage.engine, "connect", lambda connection, _: made.append(connection))
+    run(Study.open(storage, study.name), FakeEvaluator(), accept_all)
+    assert 1 <= len(made) <= 2
 
 
 def test_no_two_hold_the_lock_of_a_study(storage: RDBStorage, open_again: Callable[[], RDBStorage]) -> None:
