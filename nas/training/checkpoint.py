@@ -203,6 +203,7 @@ def _read(path: Path, most_bytes: int) -> Checkpoint:
         raise ValueError(f"its {size:,} bytes are more than the {most_bytes:,} that all may take")
     content = path.read_bytes()
     state = load(content)
+    # as the format has it: the length of its header in eight bytes, then that header as JSON
     metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
     header = metadata.get(_HEADER, "")
     if metadata.get(_CHECKSUM) != _checksum(header, state):

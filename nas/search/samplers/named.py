@@ -55,8 +55,8 @@ OPTUNA: dict[str, Callable[[int], BaseSampler]] = {
 """Optuna's own, by the seed of a proposal."""
 
 ASKED = {"gp": 1}
-"""How often for one trial, where it is not as often as others: a Gaussian process is fitted anew each time, for about a
-second, and of four suggestions two or three were the same."""
+"""How often for one trial, where it is not as often as others: a Gaussian process is fitted anew for each suggestion,
+and of four only two or three are different."""
 
 
 def _cap(wanted: Wanted) -> BaseSampler:
