@@ -66,6 +66,10 @@ class Budget(Value):
     macs: int | None = Field(default=None, ge=1)
     peak_activation_bytes: int | None = Field(default=None, ge=1)
 
+    def with_params(self, params: int) -> Budget:
+        """Return the same caps but that on parameters."""
+        return self.model_copy(update={"params": params})
+
     def violations(self, cost: Cost) -> list[Violation]:
         """Return the caps that `cost` exceeds; none means it fits."""
         caps = ((name, getattr(self, name)) for name in type(self).model_fields)

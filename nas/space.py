@@ -38,18 +38,23 @@ def _as_text(given: object) -> object:
     return str(given) if isinstance(given, int) and not isinstance(given, bool) else given
 
 
+Count = Annotated[str, BeforeValidator(_as_text)]
+"""A count as a file gives it: 5000, "100k" or "1.5M"."""
+
+
 class Target(Value):
     """The task that a cap is counted on, and the caps that the space proposes.
 
-    `cap` counts parameters, `peak_activation` the bytes of activations alive at once.
+    `cap` counts parameters, `macs` multiply-accumulates, `peak_activation` the bytes of activations alive at once.
     """
 
     dataset: str = "imagenet"
     num_classes: int = Field(default=1000, ge=2)
     in_channels: int = Field(default=3, ge=1)
     resolution: int = Field(default=224, ge=4)
-    cap: Annotated[str, BeforeValidator(_as_text)] = "1.5M"
-    peak_activation: Annotated[str, BeforeValidator(_as_text)] | None = None
+    cap: Count = "1.5M"
+    macs: Count | None = None
+    peak_activation: Count | None = None
 
     @property
     def task(self) -> Task:
@@ -58,9 +63,12 @@ class Target(Value):
 
     def budget(self, cap: str | None = None) -> Budget:
         """Return the caps; those on parameters are `cap`, where given. CapError names the one that is no count."""
-        peak = self.peak_activation and parse_count(self.peak_activation, what="peak_activation")
         params = parse_count(self.cap) if cap is None else parse_count(cap, what="--cap")
-        return Budget(params=params, peak_activation_bytes=peak or None)
+        macs, peak = (
+            None if (given := getattr(self, name)) is None else parse_count(given, what=name)
+            for name in ("macs", "peak_activation")
+        )
+        return Budget(params=params, macs=macs, peak_activation_bytes=peak)
 
 
 @dataclass(frozen=True, slots=True)

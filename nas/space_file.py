@@ -1,7 +1,7 @@
 """A search space as a TOML file: a list is a choice, a scalar is a decision already made.
 
     name = "example"
-    [target]   dataset, num_classes, in_channels, resolution, cap, peak_activation
+    [target]   dataset, num_classes, in_channels, resolution, cap, macs, peak_activation
     [network]  block genes decided once for the whole network
     [stem]     width, kernel, stride, activation, norm, bias, first_width, max_pool, separable, se_ratio
     [stages]   what every stage starts from

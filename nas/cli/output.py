@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nas.budget import Budget
 from nas.records import ReferenceRecord, TrialRecord
 from nas.report.quantities import QUANTITIES
 from nas.report.quantities import quantity as described
@@ -73,10 +74,16 @@ def quantity(name: str, value: float | None) -> str:
     return f"{int(value):,} B" if name.endswith("_bytes") else f"{value:.3f}"
 
 
+def budget_words(budget: Budget) -> str:
+    """Return the caps on networks in words: ``1.5M params, 300M MACs, 512kB of activations``."""
+    caps = (budget.params, " params"), (budget.macs, " MACs"), (budget.peak_activation_bytes, "B of activations")
+    return ", ".join(f"{count(cap)}{unit}" for cap, unit in caps if cap is not None)
+
+
 def cap_words(view: StudyView) -> str:
-    """Return the cap that a front is under: ``1.5M params``; of a problem all its caps, or ``no cap``."""
+    """Return the caps that a front is under; of a problem those on its own costs, or ``no cap``."""
     if not view.is_of_problem:
-        return f"{count(view.budget.params or 0)} params"
+        return budget_words(view.budget)
     return ", ".join(f"{name} {quantity(name, cap)}" for name, cap in view.caps.items()) or "no cap"
 
 

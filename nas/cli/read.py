@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from nas.budget import BYTES_PER_ELEMENT, Budget, cost_table, parse_count
+from nas.budget import BYTES_PER_ELEMENT, cost_table, parse_count
 from nas.cli.output import cap_words, count, print_front, print_json, print_table, quantity
 from nas.effort import advice
 from nas.errors import InputError, StudyError, unknown
@@ -157,7 +157,7 @@ def front_command(
 ) -> None:
     """Print the front under a cap and objectives that may differ from the study's."""
     study = open_study(name, results, storage)
-    budget = Budget(params=parse_count(cap, what="--cap")) if cap is not None else None
+    budget = None if cap is None else study.config.budget.with_params(parse_count(cap, what="--cap"))
     if budget and study.config.kind == "problem" and "params" not in study.config.costs:
         costs = ", ".join(study.config.costs) or "none"
         raise InputError(f"--cap {cap}: study {name!r} has no params among its costs (it has {costs})")

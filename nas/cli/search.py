@@ -12,7 +12,7 @@ from nas.blocks.own import is_code_allowed
 from nas.cli.baseline import baseline_rows, print_baselines, progress_words, write_baselines
 from nas.cli.launch import Launch
 from nas.cli.options import STORAGE_VARIABLE
-from nas.cli.output import count, print_front, print_json
+from nas.cli.output import budget_words, count, print_front, print_json
 from nas.cli.pages import write_front
 from nas.cli.progress import Display
 from nas.cli.read import proxy_lines
@@ -154,10 +154,10 @@ def _say(message: str) -> None:
 def _say_plan(prepared: Prepared) -> None:
     """Tell the user, before anything runs, what the space and the cap mean and how training will run."""
     config, report = prepared.study.config, prepared.report
-    cap = count(config.budget.params or 0)
     _say(
         f"space {config.space_name}: {report.size:,} networks, {report.feasible_share:.0%} of random ones fit under "
-        f"{cap} parameters; smallest {count(report.smallest.params)}, largest {count(report.largest.params)}, "
+        f"{budget_words(config.budget)}; smallest {count(report.smallest.params)}, "
+        f"largest {count(report.largest.params)}, "
         f"the classifier takes {report.classifier_share:.0%} of the cap ({config.target.num_classes} classes)"
     )
     if skipped := prepared.evaluator.data.skipped:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from nas.budget import Budget
-from nas.cli.output import count, print_json, print_table
+from nas.cli.output import budget_words, count, print_json, print_table
 from nas.feasibility import preflight
 from nas.lint import Bin, lint
 from nas.space_file import load_space, shipped_spaces
@@ -63,13 +63,11 @@ def lint_command(name: str, cap: str | None, *, as_json: bool) -> None:
         costs = {"smallest": report.smallest.model_dump(), "largest": report.largest.model_dump()}
         print_json({**asdict(report), **costs, **asdict(found), "corner_faults": corners, "caps": budget.model_dump()})
         return
-    caps = [f"{count(budget.params or 0)} params with {space.target.num_classes} classes"]
-    if budget.peak_activation_bytes:
-        caps.append(f"{count(budget.peak_activation_bytes)}B of activations at {space.target.resolution} px")
+    target = space.target
     dead = [f"{gene} = {', '.join(map(str, values))}" for gene, values in found.dead_values.items()]
     rows: list[list[object]] = [
         ["networks", f"{report.size:,}"],
-        ["cap", ", ".join(caps)],
+        ["caps", f"{budget_words(budget)}, with {target.num_classes} classes at {target.resolution} px"],
         ["random members that fit", f"{report.feasible_share:.1%}"],
         ["smallest member", f"{report.smallest.params:,} params, {count(report.smallest.macs)} MACs"],
         ["largest member", f"{report.largest.params:,} params, {count(report.largest.macs)} MACs"],

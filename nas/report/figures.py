@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from nas.budget import Budget
 from nas.errors import InputError
 from nas.records import StudyConfig, TrialRecord
 from nas.report import front_figure, gene_figures, network_figures, search_figures, trust_figures
@@ -27,7 +26,7 @@ def front(
     records: Records, config: StudyConfig, *, cap: int | None = None, objectives: Sequence[str] = ()
 ) -> go.Figure:
     """Return the front, under the study's cap and objectives or others."""
-    budget = Budget(params=cap) if cap else None
+    budget = config.budget.with_params(cap) if cap else None
     return front_figure.front_figure(StudyView.of(config, records, budget=budget, objectives=objectives))
 
 

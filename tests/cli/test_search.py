@@ -13,7 +13,7 @@ from nas.errors import NasError
 from nas.records import Measurement
 from nas.search.evaluator import TrainingEvaluator
 from nas.search.storage import sqlite_url
-from tests.cli.conftest import TRIALS, Finished, Nas, search, space_file
+from tests.cli.conftest import TRIALS, Finished, Nas, Outcome, search, space_file
 
 
 def test_a_search_ends_with_its_front(finished: Finished) -> None:
@@ -152,10 +152,21 @@ def test_an_exhausted_space_ends_early_with_the_reason(tmp_path: Path) -> None:
     path = Path(space_file(tmp_path))
     path.write_text(path.read_text().replace("[8, 12, 16]", "8").replace("[1, 2]", "1").replace("[4, 8]", "4"))
     outcome = search_in(path, tmp_path / "results")
-    assert "ended early: space 'little': all 2 members within the caps were seen" in outcome
+    assert "ended early: space 'little': all 2 members within the caps were seen" in outcome.err
 
 
-def search_in(space: Path, results: Path) -> str:
+def test_a_cap_on_macs_holds_for_every_network(tmp_path: Path, nas: Nas) -> None:
+    path = Path(space_file(tmp_path))
+    path.write_text(path.read_text().replace('cap = "2k"', 'cap = "2k"\nmacs = "12k"'))
+    outcome = search_in(path, tmp_path / "results")
+    assert "of random ones fit under 2k params, 12k MACs; smallest" in outcome.err
+    where = ("little", "--results", tmp_path / "results")
+    assert "front of study little under 3k params, 12k MACs" in nas("front", *where, "--cap", "3k").out
+    shown = (nas("show", *where[:1], number, *where[1:], "--json").out for number in range(TRIALS))
+    assert max(json.loads(each)["cost"]["macs"] for each in shown) <= 12_000
+
+
+def search_in(space: Path, results: Path) -> Outcome:
     """Search a space for five trials and return what was said."""
     from tests.cli import conftest
 
@@ -163,7 +174,7 @@ def search_in(space: Path, results: Path) -> str:
         patched.setattr(conftest, "space_file", lambda _: str(space))
         outcome = search(results, "--epochs", 1)
     assert outcome.code == 0
-    return outcome.err
+    return outcome
 
 
 def test_images_that_were_left_out_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,16 +62,26 @@ def test_lint_names_values_that_nothing_under_the_cap_uses(nas: Nas, tmp_path: P
     assert "stage1.width = 16" in nas("spaces", "lint", space_file(tmp_path), "--cap", "320").out
 
 
-def test_lint_keeps_to_the_activation_cap_of_the_space(nas: Nas, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("key", "quantity", "cap", "words"),
+    [
+        ("macs", "macs", "12k", "12k MACs"),
+        ("peak_activation", "peak_activation_bytes", "3k", "3kB of activations"),
+    ],
+)
+def test_lint_keeps_to_the_other_caps_of_the_space(
+    nas: Nas, tmp_path: Path, key: str, quantity: str, cap: str, words: str
+) -> None:
     path = tmp_path / "tight.toml"
-    path.write_text(SPACE.replace('cap = "2k"', 'cap = "2k"\npeak_activation = "3k"'))
-    report = json.loads(nas("spaces", "lint", path, "--json").out)
-    assert report["caps"]["peak_activation_bytes"] == 3_000
-    assert 0 < report["feasible_share"] < 1
-    path.write_text(SPACE.replace('cap = "2k"', 'cap = "2k"\npeak_activation = 100'))
+    path.write_text(SPACE.replace('cap = "2k"', f'cap = "2k"\n{key} = "{cap}"'))
+    free, report = (json.loads(nas("spaces", "lint", each, "--json").out) for each in (space_file(tmp_path), path))
+    assert report["caps"][quantity] == int(cap.replace("k", "000"))
+    assert 0 < report["feasible_share"] < free["feasible_share"]
+    assert words in nas("spaces", "lint", path).out
+    path.write_text(SPACE.replace('cap = "2k"', f'cap = "2k"\n{key} = 100'))
     outcome = nas("spaces", "lint", path)
     assert (outcome.code, outcome.err.count("\n")) == (2, 1)
-    assert "no member of space 'little' fits under 100 peak_activation_bytes" in outcome.err
+    assert f"no member of space 'little' fits under 100 {quantity}" in outcome.err
 
 
 def test_lint_names_genes_that_cannot_matter(nas: Nas, tmp_path: Path) -> None:

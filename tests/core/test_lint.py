@@ -97,17 +97,17 @@ def test_a_corner_that_cannot_run_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_caps_are_those_of_the_space_unless_another_is_asked_for() -> None:
-    target = Target(cap="200k", peak_activation="1M")
-    assert target.budget() == Budget(params=200_000, peak_activation_bytes=1_000_000)
-    assert target.budget("1k") == Budget(params=1_000, peak_activation_bytes=1_000_000)
+    target = Target(cap="200k", macs="30M", peak_activation="1M")
+    assert target.budget() == Budget(params=200_000, macs=30_000_000, peak_activation_bytes=1_000_000)
+    assert target.budget("1k") == Budget(params=1_000, macs=30_000_000, peak_activation_bytes=1_000_000)
     assert Target().budget() == Budget(params=1_500_000)
     with pytest.raises(CapError, match="--cap: must be a positive count"):
         target.budget("much")
 
 
 def test_a_cap_may_be_a_number_in_the_file() -> None:
-    space = parse_space(TEXT.replace("[target]", "[target]\ncap = 5000\npeak_activation = 64_000"))
-    assert space.target.budget() == Budget(params=5_000, peak_activation_bytes=64_000)
+    space = parse_space(TEXT.replace("[target]", "[target]\ncap = 5000\nmacs = 90_000\npeak_activation = 64_000"))
+    assert space.target.budget() == Budget(params=5_000, macs=90_000, peak_activation_bytes=64_000)
 
 
 def _runs_both_ways(space: SearchSpace, seed: int) -> None:

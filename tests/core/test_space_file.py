@@ -145,6 +145,7 @@ ELSEWHERE = {
     "[target]\ncap = 1.5\n" + STEM + STAGE: "s.toml:2: target: `cap` input should be a valid string, got 1.5",
     "[target]\ncap = true\n" + STEM + STAGE: "s.toml:2: target: `cap` input should be a valid string, got True",
     "[target]\ncap = 0\n" + STEM + STAGE: "s.toml:2: target: `cap` must be a positive count such as 1.5M, 100k",
+    "[target]\nmacs = 0\n" + STEM + STAGE: "s.toml:2: target: `macs` must be a positive count such as 1.5M, 100k",
     "[target]\npeak_activation = '1.5'\n"
     + STEM
     + STAGE: "s.toml:2: target: `peak_activation` must be a positive count",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from optuna.samplers import NSGAIISampler, RandomSampler
 
+from nas.budget import Budget
 from nas.errors import AuditError, InputError, NasError, StudyError
 from nas.records import Fidelity, Status, StudyConfig
 from nas.search.draft import DEFAULT_TRIALS
@@ -230,12 +231,12 @@ def test_the_cap_is_counted_on_the_target_of_the_space(prepared: Prepared) -> No
 
 
 @pytest.mark.parametrize("target", ["space", "data"])
-def test_a_cap_on_activations_comes_from_the_space(asked: dict[str, Any], tmp_path: Path, target: str) -> None:
+def test_caps_on_macs_and_activations_come_from_the_space(asked: dict[str, Any], tmp_path: Path, target: str) -> None:
     path = tmp_path / "mcu.toml"
-    path.write_text(TINY_SPACE.replace('cap = "15k"', 'cap = "15k"\npeak_activation = "8k"'))
+    path.write_text(TINY_SPACE.replace('cap = "15k"', 'cap = "15k"\nmacs = "90k"\npeak_activation = "8k"'))
     config = prepare(SearchRequest(**asked | {"space": str(path), "target": target, "cap": "9k"})).study.config
-    assert (config.budget.params, config.budget.peak_activation_bytes) == (9_000, 8_000)
-    assert config.target.peak_activation == "8k"
+    assert config.budget == Budget(params=9_000, macs=90_000, peak_activation_bytes=8_000)
+    assert (config.target.macs, config.target.peak_activation) == ("90k", "8k")
 
 
 def test_the_cap_can_be_counted_on_the_data(asked: dict[str, Any], make_folder: MakeFolder) -> None:
