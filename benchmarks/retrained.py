@@ -64,10 +64,10 @@ def main() -> None:
 def compared(data: str, study: str, given: argparse.Namespace) -> dict[str, Any]:
     """Return the table of one data set, best first."""
     common = ["--data", data, "--results", str(given.results)]
-    asked = [*common, "--target", "data", "--cap", str(given.cap), "--trials", str(given.trials), *SEARCH]
-    run("search", "--study", study, "--space", "cifar", *asked)
+    asked = [*common, "--trials", str(given.trials), *SEARCH]
+    run("search", "--study", study, "--space", "cifar", "--target", "data", "--cap", str(given.cap), *asked)
     folder, frugal = given.results / study, f"{study}_{given.macs}"
-    run("search", "--study", frugal, "--space", str(with_macs(given.results, given.macs)), *asked)
+    run("search", "--study", frugal, "--space", str(with_macs(given, target(data))), *asked)
     networks = {
         "the search's winner": winner(folder, study),
         f"the winner within {given.macs} MACs": winner(given.results / frugal, frugal),
@@ -84,10 +84,16 @@ def compared(data: str, study: str, given: argparse.Namespace) -> dict[str, Any]
     }
 
 
-def with_macs(folder: Path, macs: str) -> Path:
-    """Write the space `cifar` with a cap on MACs into a folder; return its file."""
-    file = folder / f"cifar_{macs}.toml"
-    write_whole(file, (spaces_folder() / "cifar.toml").read_text().replace("[target]", f'[target]\nmacs = "{macs}"'))
+def with_macs(given: argparse.Namespace, task: Task) -> Path:
+    """Write the space `cifar` with a cap on MACs, counted on the data as they are retrained on; return its file.
+
+    `--target data` would count them at the side of the search's images.
+    """
+    name, stages = (spaces_folder() / "cifar.toml").read_text().split("[target]")
+    caps = f'[target]\ndataset = "data"\ncap = {given.cap}\nmacs = "{given.macs}"\n'
+    on = f"num_classes = {task.num_classes}\nin_channels = {task.in_channels}\nresolution = {task.resolution}\n"
+    file = given.results / f"cifar_{given.macs}.toml"
+    write_whole(file, name + caps + on + stages[stages.index("\n[") :])
     return file
 
 
