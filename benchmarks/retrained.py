@@ -79,9 +79,8 @@ def compared(data: str, study: str, given: argparse.Namespace) -> dict[str, Any]
         file = folder / f"{name.replace(' ', '_')}.json"
         write_whole(file, network.model_dump_json() + "\n")
         run("retrain", study, *common, "--arch", str(file), *how, "--seeds", str(given.seeds), "--device", "cpu")
-    return {"data": data.split(":")[0], "cap": given.cap, "trials": given.trials, "epochs": given.epochs} | {
-        "rows": rows(networks, folder, data, given.cap)
-    }
+    how_many = {name: getattr(given, name) for name in ("cap", "macs", "trials", "epochs")}
+    return {"data": data.split(":")[0], **how_many, "rows": rows(networks, folder, data, given.cap)}
 
 
 def with_macs(given: argparse.Namespace, task: Task) -> Path:
@@ -139,7 +138,7 @@ def rows(networks: dict[str, Architecture], folder: Path, data: str, cap: int) -
             {"network": name, "params": cost.params, "macs": cost.macs, "test accuracy by seed": own}
             | {"mean": 100 * mean.mean, "margin": margin, "words": network.words()}
         )
-        print(f"{name:20} {cost.params:7,} params {cost.macs / 1e6:5.1f}M  {mean.words}", flush=True)
+        print(f"{name:27} {cost.params:7,} params {cost.macs / 1e6:5.1f}M  {mean.words}", flush=True)
     return sorted(made, key=lambda row: -row["mean"])
 
 
