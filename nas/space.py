@@ -64,10 +64,8 @@ class Target(Value):
     def budget(self, cap: str | None = None) -> Budget:
         """Return the caps; those on parameters are `cap`, where given. CapError names the one that is no count."""
         params = parse_count(self.cap) if cap is None else parse_count(cap, what="--cap")
-        macs, peak = (
-            None if (given := getattr(self, name)) is None else parse_count(given, what=name)
-            for name in ("macs", "peak_activation")
-        )
+        macs = None if self.macs is None else parse_count(self.macs, what="macs")
+        peak = None if self.peak_activation is None else parse_count(self.peak_activation, what="peak_activation")
         return Budget(params=params, macs=macs, peak_activation_bytes=peak)
 
 

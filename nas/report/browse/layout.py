@@ -11,7 +11,6 @@ from dash.development.base_component import Component
 
 from nas.report.browse.elements import facts, table
 from nas.report.front_page import cap_words, objective_words, problem_caps
-from nas.report.quantities import quantity
 from nas.report.search_figures import status_words
 from nas.report.theme import DARK, LIGHT
 from nas.search.glance import Glance
@@ -85,7 +84,7 @@ def start_page(found: Iterable[tuple[str, Glance | str]], where: str) -> Compone
         caps = (
             ", ".join(f"{name} {cap:g}" for name, cap in config.caps.items())
             if config.kind == "problem"
-            else _cap(config.budget.params)
+            else cap_words(config.budget)
         )
         last = each.last.strftime("%Y-%m-%d %H:%M") if each.last else "\N{EN DASH}"
         rows.append(
@@ -100,10 +99,6 @@ def start_page(found: Iterable[tuple[str, Glance | str]], where: str) -> Compone
     if not rows and not faults:
         content = [html.P(["no study in ", where, " yet; ", html.Code("nas search"), " makes one"], className="notice")]
     return html.Div([html.H1("Studies"), html.P(where, className="muted"), *faults, *content])
-
-
-def _cap(params: int | None) -> str:
-    return quantity("params").number(params) if params else "none"
 
 
 def study_head(name: str, view: str) -> Component:
